@@ -1,0 +1,53 @@
+"""Synthetic data as scikit-learn estimators."""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "BaseGenerator": "synth_estimators.base",
+    "BootstrapRows": "synth_estimators.baselines",
+    "CalibratedGaussian": "synth_estimators.baselines",
+    "GaussianCopula": "synth_estimators.baselines",
+    "IndependentColumns": "synth_estimators.baselines",
+    "AE": "synth_estimators.autoencoders",
+    "CVAE": "synth_estimators.autoencoders",
+    "VAE": "synth_estimators.autoencoders",
+    "from_spec": "synth_estimators.autoencoders",
+    "Log2Transformer": "synth_estimators.preprocessing",
+    "NormalScores": "synth_estimators.preprocessing",
+    "ClassConditionalGenerator": "synth_estimators.compose",
+    "TransformedGenerator": "synth_estimators.compose",
+    "SynthesisPipeline": "synth_estimators.pipeline",
+    "make_synthesis_pipeline": "synth_estimators.pipeline",
+    "make_generator_scorer": "synth_estimators.model_selection",
+}
+
+_SUBPACKAGES = (
+    "autoencoders",
+    "baselines",
+    "compose",
+    "datasets",
+    "inspection",
+    "metrics",
+    "model_selection",
+    "pipeline",
+    "preprocessing",
+    "utils",
+)
+
+__all__ = sorted([*_PUBLIC, "__version__"])
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        globals()[name] = value
+        return value
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"synth_estimators.{name}")
+    raise AttributeError(f"module 'synth_estimators' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__, *_SUBPACKAGES})

@@ -1,0 +1,333 @@
+"""Rows, labels, conditions and containers on their way in and out."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import validate_data
+
+__all__ = [
+    "TableSchema",
+    "check_class_counts",
+    "check_labels",
+    "check_n_samples",
+    "check_rows",
+    "column_name",
+    "encode_labels",
+]
+
+
+def column_name(estimator: Any, index: int) -> str:
+    """Name of a fitted column for messages: its own name, or ``x3``."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return repr(str(names[index])) if names is not None else f"x{index}"
+
+
+def _refuse_text_columns(estimator, X):
+    if not isinstance(X, pd.DataFrame):
+        return
+    for label, dtype in zip(X.columns, X.dtypes, strict=True):
+        if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype):
+            column = X[label]
+            column = column.iloc[:, 0] if isinstance(column, pd.DataFrame) else column
+            if dtype == object and pd.to_numeric(column, errors="coerce").notna().all():
+                continue
+            first = column.dropna().iloc[0] if column.notna().any() else None
+            raise ValueError(
+                f"Column {str(label)!r} holds text or categories (for example {first!r}); "
+                f"{type(estimator).__name__} needs numeric columns. Encode it first (for example "
+                "with OrdinalEncoder or OneHotEncoder) or drop it. "
+                f"could not convert string to float: {first!r}"
+            )
+
+
+def _refuse_duplicated_names(X):
+    if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
+        repeated = sorted({str(name) for name in X.columns[X.columns.duplicated()]})
+        raise ValueError(
+            f"X has duplicated column names {repeated}; rename them so that every column has a "
+            "name of its own."
+        )
+
+
+def _refuse_nonfinite(estimator, X):
+    if np.isfinite(X.sum(dtype=np.float64)):
+        return
+    bad = ~np.isfinite(X)
+    if not bad.any():
+        return
+    column = int(np.flatnonzero(bad.any(axis=0))[0])
+    row = int(np.flatnonzero(bad[:, column])[0])
+    what = "NaN" if np.isnan(X[row, column]) else "infinity"
+    raise ValueError(
+        f"Input X contains {what} in column {column_name(estimator, column)} (first in row {row}); "
+        f"{type(estimator).__name__} needs finite values. Impute or drop these cells first."
+    )
+
+
+def check_rows(
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    min_samples: int = 1,
+    non_negative: bool = False,
+    float32: bool = False,
+    allow_nan: bool = False,
+) -> np.ndarray:
+    """Validate a numeric table and return it as a C-ordered float array.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Receives ``n_features_in_`` and ``feature_names_in_`` when ``reset`` is true, else its
+        names and width are compared with those of ``X``.
+
+    X : {array-like, pandas DataFrame, polars DataFrame} of shape (n_samples, n_features)
+        The table.
+
+    reset : bool
+        True in ``fit``, False afterwards.
+
+    min_samples : int, default=1
+        Smallest accepted number of rows.
+
+    non_negative : bool, default=False
+        Refuse values below zero.
+
+    float32 : bool, default=False
+        Refuse values that do not fit into ``float32`` (neural generators train in it).
+
+    allow_nan : bool, default=False
+        Let missing cells pass; infinity is refused all the same.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        ``float64``, or ``float32`` when ``X`` is ``float32``. May share memory with ``X``.
+
+    Raises
+    ------
+    ValueError
+        For text columns, duplicated names, NaN or infinity, too few rows, no columns, or a table
+        whose columns differ from those seen during fit. The message names the column.
+    """
+    _refuse_duplicated_names(X)
+    _refuse_text_columns(estimator, X)
+    data = validate_data(
+        estimator,
+        X,
+        dtype=[np.float64, np.float32],
+        reset=reset,
+        ensure_min_samples=min_samples,
+        ensure_all_finite=False,
+    )
+    if allow_nan:
+        _refuse_nonfinite(estimator, np.where(np.isnan(data), 0.0, data))
+    else:
+        _refuse_nonfinite(estimator, data)
+    if float32 and data.size and data.dtype == np.float64:
+        limit = np.finfo(np.float32).max
+        if max(abs(data.max()), abs(data.min())) > limit:
+            column = int(np.flatnonzero((np.abs(data) > limit).any(axis=0))[0])
+            raise ValueError(
+                f"Column {column_name(estimator, column)} contains infinity or a value too large "
+                "for dtype('float32'); rescale it (for example with StandardScaler) first."
+            )
+    if non_negative and data.size and data.min() < 0:
+        column = int(np.flatnonzero((data < 0).any(axis=0))[0])
+        raise ValueError(
+            f"Negative values in data passed to {type(estimator).__name__}: column "
+            f"{column_name(estimator, column)} has minimum {data[:, column].min():g}; expected "
+            "values of at least 0."
+        )
+    return data
+
+
+def check_n_samples(n_samples: Any, *, name: str = "n_samples") -> int:
+    """Return ``n_samples`` as an int of at least 0 or raise a clear error."""
+    if isinstance(n_samples, bool) or not isinstance(n_samples, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {n_samples!r}.")
+    if n_samples < 0:
+        raise ValueError(f"{name} must be at least 0, got {n_samples!r}.")
+    return int(n_samples)
+
+
+def check_labels(y: Any, *, n_samples: int, owner: str) -> np.ndarray:
+    """Validate class labels: one-dimensional, one per row, none missing."""
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels.ravel()
+    if labels.ndim != 1:
+        raise ValueError(f"y must be one-dimensional with one label a row, got shape {labels.shape}.")
+    if len(labels) != n_samples:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: y has {len(labels)} "
+            f"labels but X has {n_samples} rows; pass one label per row of X."
+        )
+    missing = np.flatnonzero(pd.isna(labels))
+    if missing.size:
+        raise ValueError(
+            f"Input y contains NaN: {missing.size} labels are missing (first in row {missing[0]}); "
+            f"{owner} needs a label for every row. Drop these rows or give them a class of "
+            "their own."
+        )
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all():
+            raise ValueError("Input y contains infinity; expected class labels.")
+        if np.any(labels != np.floor(labels)):
+            raise ValueError(
+                f"Unknown label type: y holds continuous values (for example {labels[0]!r}); "
+                f"{owner} expects class labels. Bin them, or pass them as a numeric column of "
+                "conditions where the generator takes conditions."
+            )
+    return labels
+
+
+def encode_labels(y: Any, classes: np.ndarray, *, n_samples: int | None) -> np.ndarray:
+    """Turn one label or an array of labels into class indices, refusing labels unseen in fit."""
+    is_scalar = isinstance(y, (str, bytes)) or np.ndim(y) == 0
+    labels = np.asarray([y] if is_scalar else y)
+    if labels.ndim != 1:
+        raise ValueError(f"y must be one label or a one-dimensional array, got shape {labels.shape}.")
+    if is_scalar and n_samples is not None:
+        labels = np.repeat(labels, n_samples)
+    if n_samples is not None and len(labels) != n_samples:
+        raise ValueError(
+            f"y has {len(labels)} labels but n_samples={n_samples}; pass one label, or one per row."
+        )
+    lookup = {label: index for index, label in enumerate(classes.tolist())}
+    try:
+        return np.array([lookup[label] for label in labels.tolist()], dtype=np.intp)
+    except (KeyError, TypeError):
+        unknown = next(label for label in labels.tolist() if label not in lookup)
+        raise ValueError(
+            f"Unknown label {unknown!r} in y; seen during fit: {classes.tolist()}."
+        ) from None
+
+
+def check_class_counts(class_counts: Any, classes: np.ndarray, *, n_samples: int | None) -> np.ndarray:
+    """Turn ``{label: count}`` into an array of class indices, grouped by class."""
+    lookup = {label: index for index, label in enumerate(classes.tolist())}
+    indices = []
+    for label, count in dict(class_counts).items():
+        if label not in lookup:
+            raise ValueError(
+                f"Unknown label {label!r} in class_counts; seen during fit: {classes.tolist()}."
+            )
+        count = check_n_samples(count, name=f"class_counts[{label!r}]")
+        indices.append(np.full(count, lookup[label], dtype=np.intp))
+    drawn = np.concatenate(indices) if indices else np.empty(0, dtype=np.intp)
+    if n_samples is not None and len(drawn) != n_samples:
+        raise ValueError(
+            f"class_counts add up to {len(drawn)} rows but n_samples={n_samples}; make them agree "
+            "or pass n_samples=None."
+        )
+    return drawn
+
+
+@dataclass
+class TableSchema:
+    """What a fitted table looked like, so that sampled rows can be returned in kind.
+
+    Attributes
+    ----------
+    kind : {"array", "pandas", "polars"}
+        Container given to ``fit``.
+
+    columns : list or None
+        Column labels of a data frame.
+
+    dtypes : list
+        One dtype a column (frames) or one for all (arrays).
+
+    integer : ndarray of bool of shape (n_features,)
+        Columns whose sampled values are rounded.
+    """
+
+    kind: str
+    columns: list | None
+    dtypes: list
+    integer: np.ndarray
+
+    @classmethod
+    def from_data(cls, X: Any) -> TableSchema:
+        """Read the container, labels and dtypes of the table given to ``fit``."""
+        if isinstance(X, pd.DataFrame):
+            integer = [
+                pd.api.types.is_integer_dtype(d) or pd.api.types.is_bool_dtype(d) for d in X.dtypes
+            ]
+            return cls("pandas", list(X.columns), list(X.dtypes), np.array(integer, dtype=bool))
+        if type(X).__module__.split(".")[0] == "polars":
+            integer = [d.is_integer() or str(d) == "Boolean" for d in X.dtypes]
+            return cls("polars", list(X.columns), list(X.dtypes), np.array(integer, dtype=bool))
+        dtype = getattr(X, "dtype", None)
+        dtype = np.dtype(dtype) if isinstance(dtype, np.dtype | type) else np.asarray(X).dtype
+        if dtype.kind not in "fiub":
+            dtype = np.dtype(np.float64)
+        n_features = np.shape(X)[1]
+        return cls("array", None, [dtype], np.full(n_features, dtype.kind in "iub"))
+
+    def _cast(self, values, dtype):
+        if pd.api.types.is_bool_dtype(dtype):
+            return values >= 0.5
+        if pd.api.types.is_integer_dtype(dtype):
+            info = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
+            return np.clip(np.rint(values), float(info.min), np.nextafter(float(info.max), 0))
+        return values
+
+    def restore(self, values: np.ndarray, *, output: str = "default", names: Any = None) -> Any:
+        """Return model rows in the container and dtypes of the fitted table.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_samples, n_features)
+            Rows in data units.
+
+        output : {"default", "pandas", "polars"}, default="default"
+            Container asked for with ``set_output``; "default" is that of the fitted table.
+
+        names : sequence of str or None, default=None
+            Column names to use where the fitted table had none.
+        """
+        kind = self.kind if output == "default" else output
+        if kind == "array":
+            return np.asarray(self._cast(values, self.dtypes[0])).astype(self.dtypes[0], copy=False)
+        columns = self.columns
+        if columns is None:
+            columns = list(names) if names is not None else [f"x{j}" for j in range(values.shape[1])]
+        if kind == "pandas":
+            return self._to_pandas(values, columns)
+        import polars
+
+        frame = polars.DataFrame(np.ascontiguousarray(values), schema=[str(c) for c in columns])
+        if self.kind != "polars":
+            return frame
+        casts = []
+        for name, dtype, integer in zip(columns, self.dtypes, self.integer, strict=True):
+            column = polars.col(name)
+            casts.append((column.round() if integer else column).cast(dtype))
+        return frame.with_columns(casts)
+
+    def _to_pandas(self, values, columns):
+        if self.kind != "pandas":
+            if self.kind == "array":
+                values = np.asarray(self._cast(values, self.dtypes[0])).astype(self.dtypes[0])
+            return pd.DataFrame(values, columns=columns)
+        if all(dtype == self.dtypes[0] for dtype in self.dtypes):
+            block = self._cast(values, self.dtypes[0])
+            frame = pd.DataFrame(block, columns=pd.RangeIndex(len(columns)), copy=False)
+            frame = frame.astype(self.dtypes[0], copy=False)
+        else:
+            frame = pd.DataFrame(
+                {
+                    j: pd.Series(self._cast(values[:, j], dtype)).astype(dtype)
+                    for j, dtype in enumerate(self.dtypes)
+                }
+            )
+        frame.columns = pd.Index(columns)
+        return frame
