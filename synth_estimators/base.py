@@ -25,7 +25,15 @@ from synth_estimators._validation import (
     encode_labels,
 )
 
-__all__ = ["BaseGenerator", "ClassConditionalMixin", "LatentMixin"]
+__all__ = ["BaseGenerator", "ClassConditionalMixin", "LatentMixin", "NeuralGenerator"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "NeuralGenerator":
+        from synth_estimators._neural import NeuralGenerator
+
+        return NeuralGenerator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class BaseGenerator(BaseEstimator):
@@ -47,13 +55,15 @@ class BaseGenerator(BaseEstimator):
     _min_samples: ClassVar[int] = 2
 
     #: Most numbers one chunk of sampled rows may hold.
-    _chunk_elements: ClassVar[int] = 8_000_000
+    _chunk_elements: ClassVar[int] = 2_000_000
 
-    def _start_fit(self, X: Any, **checks: Any) -> tuple[np.ndarray, int]:
-        """Validate ``X``, store its schema and return the rows and a seed for training."""
-        schema = TableSchema.from_data(X) if np.ndim(X) == 2 or hasattr(X, "columns") else None
-        data = check_rows(self, X, reset=True, min_samples=self._min_samples, **checks)
-        self._schema = schema if schema is not None else TableSchema.from_data(data)
+    def _start_fit(self, X: Any, *, reset: bool = True, **checks: Any) -> tuple[np.ndarray, int]:
+        """Validate ``X``, store its schema and return the rows and a seed for training.
+
+        With ``reset=False`` the columns must be those of the previous fit.
+        """
+        data = check_rows(self, X, reset=reset, min_samples=self._min_samples, **checks)
+        self._schema = TableSchema.from_data(X)
         random_state = getattr(self, "random_state", None)
         fit_seed = draw_seed(random_state)
         self._sample_seed = int(np.random.SeedSequence(fit_seed).generate_state(2)[1] >> 1)
@@ -108,7 +118,7 @@ class BaseGenerator(BaseEstimator):
             Number of rows in total.
 
         chunk_size : int or None, default=None
-            Rows a chunk; None keeps a chunk near 8 million numbers.
+            Rows a chunk; None keeps a chunk near two million numbers.
 
         random_state : int, RandomState instance or None, default=None
             As in ``sample``. One stream runs through all chunks.
@@ -316,6 +326,9 @@ class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X : ndarray of shape (n_samples, n_features)
             Decoded rows.
         """
+        return self._decode(self._check_codes(Z))
+
+    def _check_codes(self, Z: Any) -> np.ndarray:
         check_is_fitted(self)
         codes = np.asarray(Z)
         if codes.dtype not in (np.float32, np.float64):
@@ -325,7 +338,7 @@ class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 f"Z has shape {codes.shape}, but {type(self).__name__} expects "
                 f"(n_samples, {self._n_features_out})."
             )
-        return self._decode(codes)
+        return codes
 
     def reconstruct(self, X: Any) -> Any:
         """Encode and decode rows; row ``i`` of the result belongs to row ``i`` of ``X``.

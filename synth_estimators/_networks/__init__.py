@@ -1,1 +1,1 @@
-"""TODO"""
+"""Plain torch modules: architecture and loss per row, no data handling, no seeds."""

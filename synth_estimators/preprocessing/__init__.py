@@ -1,1 +1,6 @@
-"""TODO"""
+"""Transformers that bring tables to a scale on which generators learn well, and back."""
+
+from synth_estimators.preprocessing._log2 import Log2Transformer
+from synth_estimators.preprocessing._normal_scores import NormalScores
+
+__all__ = ["Log2Transformer", "NormalScores"]
