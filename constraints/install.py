@@ -140,17 +140,19 @@ def install(python, wanted, constraints, torch_index):
     environ = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
     def pip_install(*arguments):
-        command = [str(python), "-m", "pip", "install", "--quiet", *arguments]
-        print("+", " ".join(command), flush=True)
+        command = [str(python), "-m", "pip", "install", *arguments]
         subprocess.run(command, check=True, env=environ, cwd=ROOT)
 
     # A CPU build that is found here satisfies every later requirement, so that none of them pulls
     # the build with the GPU libraries.
     index = ["--extra-index-url", torch_index] if torch_index else []
-    pip_install(*index, torch_pin(constraints))
-    pip_install("--constraint", str(constraints), *wanted)
+    pin = torch_pin(constraints)
+    print(f"Installing {pin} into {python.parents[1]} ...", flush=True)
+    pip_install(*index, pin)
+    print(f"Installing {len(wanted)} requirements and what they need ...", flush=True)
+    pip_install("-qq", "--constraint", str(constraints.resolve()), *wanted)
     # The requirements are in; --no-deps keeps pip from asking for xgboost beside xgboost-cpu.
-    pip_install("--no-deps", "--no-build-isolation", "--editable", ".")
+    pip_install("-qq", "--no-deps", "--no-build-isolation", "--editable", ".")
 
 
 def torch_pin(constraints):

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from synth_estimators import _weights
-from synth_estimators._compat import CallbackSupportMixin, Interval, StrOptions
+from synth_estimators._compat import CallbackSupportMixin, Interval, RealNotInt, StrOptions
 from synth_estimators._random import torch_rng
 from synth_estimators.base import BaseGenerator
 
@@ -23,7 +23,7 @@ NEURAL_CONSTRAINTS = {
     "batch_size": [
         StrOptions({"auto"}),
         Interval(Integral, 1, None, closed="left"),
-        Interval(Real, 0, 1, closed="right"),
+        Interval(RealNotInt, 0, 1, closed="right"),
     ],
     "lr": [Interval(Real, 0, None, closed="neither")],
     "weight_decay": [Interval(Real, 0, None, closed="left")],

@@ -269,7 +269,7 @@ class TableSchema:
         dtype = np.dtype(dtype) if isinstance(dtype, np.dtype | type) else np.asarray(X).dtype
         if dtype.kind not in "fiub":
             dtype = np.dtype(np.float64)
-        n_features = np.shape(X)[1]
+        n_features = np.asarray(X).shape[1]
         return cls("array", None, [dtype], np.full(n_features, dtype.kind in "iub"))
 
     def _cast(self, values, dtype):

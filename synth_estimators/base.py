@@ -7,7 +7,7 @@ them share; ``NeuralGenerator`` adds what the ones trained by gradient steps sha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -24,6 +24,9 @@ from synth_estimators._validation import (
     check_rows,
     encode_labels,
 )
+
+if TYPE_CHECKING:
+    from synth_estimators._neural import NeuralGenerator
 
 __all__ = ["BaseGenerator", "ClassConditionalMixin", "LatentMixin", "NeuralGenerator"]
 

@@ -9,12 +9,14 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import (
     Callback,
+    Checkpoint,
     EpochScoring,
     EpochTimer,
     LRScheduler,
     PassthroughScoring,
     PrintLog,
 )
+from skorch.history import History
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from synth_estimators._engine._callbacks import StopTraining
@@ -35,6 +37,20 @@ _WITH_FUSED_STEP = (
     torch.optim.SGD,
     torch.optim.Adagrad,
 )
+
+
+class EpochHistory(History):
+    """A history whose epochs may hold no batches."""
+
+    def __getitem__(self, i: Any) -> Any:
+        """Look up epochs, columns and batches; the last batch of none is an empty record."""
+        try:
+            return super().__getitem__(i)
+        except IndexError:
+            # Checkpoint asks for the last batch to format the names of its files.
+            if isinstance(i, tuple) and i[1:] == ("batches", -1) and not self[i[0], "batches"]:
+                return {}
+            raise
 
 
 class EpochEngine(NeuralNet):
@@ -156,6 +172,20 @@ class EpochEngine(NeuralNet):
             callbacks.append(("print_log", PrintLog()))
         return callbacks
 
+    @property
+    def history(self) -> Any:
+        """Losses of the epochs."""
+        return self.history_
+
+    @history.setter
+    def history(self, value: Any) -> None:
+        self.history_ = value if value is None else EpochHistory(value)
+
+    def initialize_history(self) -> EpochEngine:
+        """Forget earlier epochs."""
+        self.history_ = EpochHistory()
+        return self
+
     # Data
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
@@ -270,6 +300,9 @@ class EpochEngine(NeuralNet):
             return callback.name not in recorded
         if isinstance(callback, LRScheduler) and callback.step_every == "epoch":
             return False
+        if isinstance(callback, Checkpoint):
+            names = [value for key, value in vars(callback).items() if key.startswith("f_")]
+            return any(isinstance(name, str) and "{last_batch" in name for name in names)
         if isinstance(callback, EpochScoring):
             cached = callback.use_caching if self.use_caching == "auto" else self.use_caching
             if not cached:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import ndtr
-from sklearn.isotonic import IsotonicRegression
+from sklearn.isotonic import isotonic_regression
 from sklearn.utils.extmath import svd_flip
 
 from synth_estimators.preprocessing._margins import (
@@ -134,8 +134,7 @@ def _held_out_spectrum(rows, n_directions, rng, n_folds=10):
         vectors, _ = _thin_directions(rows[~held_out])
         scores = rows[held_out] @ vectors[:, :n_directions]
         total[: scores.shape[1]] += (scores**2).sum(axis=0)
-    order = np.arange(n_directions)
-    return IsotonicRegression(increasing=False, y_min=0.0).fit_transform(order, total / n_rows)
+    return isotonic_regression(total / n_rows, y_min=0.0, increasing=False)
 
 
 def fit_covariance(rows, rng):

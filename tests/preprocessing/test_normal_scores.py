@@ -168,7 +168,9 @@ def test_density_of_a_continuous_column_integrates_to_one(rng, tails):
     scores = NormalScores(tails=tails).fit(X)
     x = X.ravel()
     inner = [np.linspace(*ends, 30) for ends in pairwise(x)]
-    fine = np.unique(np.concatenate([np.linspace(-30, x[0], 4000), *inner, np.linspace(x[-1], 99, 9000)]))
+    fine = np.unique(
+        np.concatenate([np.linspace(-30, x[0], 4000), *inner, np.linspace(x[-1], 99, 9000)])
+    )
     middle = 0.5 * (fine[1:] + fine[:-1])
     density = np.exp(scores.log_density(middle[:, None])).ravel()
     # With clipped tails half a row at each end sits on the end points.

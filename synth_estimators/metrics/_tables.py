@@ -1,0 +1,115 @@
+"""What all metrics share: reading a pair of tables, equal sizes, results."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils import Bunch
+
+from synth_estimators._random import local_rng
+from synth_estimators.preprocessing._columns import MixedTable, read_tables
+from synth_estimators.preprocessing._mixed_space import MixedSpace
+
+__all__ = [
+    "ConstantColumnWarning",
+    "equal_sizes",
+    "mean_or_undefined",
+    "rank_auc",
+    "read_pair",
+    "result",
+    "row_cap",
+    "to_space",
+    "undefined",
+]
+
+
+class ConstantColumnWarning(UserWarning):
+    """A column is constant in the synthetic table only; its correlations are taken as 0."""
+
+
+def read_pair(
+    X_real: Any, X_synth: Any, *, discrete_columns: Any = "auto"
+) -> tuple[MixedTable, MixedTable]:
+    """Read a real and a synthetic table with the same columns."""
+    tables = read_tables(
+        {"X_real": X_real, "X_synth": X_synth}, discrete_columns=discrete_columns
+    )
+    return tables["X_real"], tables["X_synth"]
+
+
+def cut_rows(n_rows: int, limit: int, rng: np.random.Generator) -> np.ndarray:
+    """Row numbers of a seeded subsample of at most ``limit`` rows."""
+    return np.arange(n_rows) if n_rows <= limit else rng.permutation(n_rows)[:limit]
+
+
+def row_cap(table: MixedTable, max_rows: int | None, rng: np.random.Generator) -> MixedTable:
+    """Cut a table to ``max_rows`` rows by a seeded permutation."""
+    if max_rows is None or len(table) <= max_rows:
+        return table
+    if max_rows < 1:
+        raise ValueError(f"max_rows={max_rows!r} must be at least 1 or None.")
+    return table.take(cut_rows(len(table), max_rows, rng))
+
+
+def equal_sizes(
+    *tables: MixedTable,
+    match_size: bool = True,
+    max_rows: int | None = None,
+    random_state: Any = None,
+) -> list[MixedTable]:
+    """Cut tables to the same number of rows, at most ``max_rows``, by seeded permutations."""
+    rng = local_rng(random_state)
+    limit = min(len(table) for table in tables) if match_size else None
+    if max_rows is not None:
+        limit = max_rows if limit is None else min(limit, max_rows)
+    return [row_cap(table, limit, rng) for table in tables]
+
+
+def to_space(
+    reference: MixedTable, *tables: MixedTable, space: str
+) -> tuple[MixedSpace, list[np.ndarray]]:
+    """Fit a mixed space to the reference table and map all tables into it."""
+    fitted = MixedSpace(space=space)._fit_table(reference)
+    return fitted, [fitted._transform_table(table) for table in tables]
+
+
+def rank_auc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve; ties count one half. NaN if only one class is there."""
+    n_positive = int(positive.sum())
+    n_negative = len(positive) - n_positive
+    if n_positive == 0 or n_negative == 0:
+        return float("nan")
+    ranks = rankdata(scores)
+    return float(
+        (ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+    )
+
+
+def undefined(metric: str, why: str) -> float:
+    """Warn that a metric has no value and return NaN."""
+    warnings.warn(f"{metric} is undefined and returned as NaN: {why}.", UndefinedMetricWarning, 3)
+    return float("nan")
+
+
+def mean_or_undefined(values: Sequence[float], metric: str) -> float:
+    """Mean of the values that are not NaN."""
+    values = np.asarray(values, dtype=np.float64)
+    kept = values[~np.isnan(values)]
+    if kept.size == 0:
+        return undefined(metric, "no column or pair of columns can be compared")
+    return float(kept.mean())
+
+
+def result(score: float, breakdown: bool, details: Any, **more: Any) -> Any:
+    """Return the plain score, or a Bunch with the details (a callable that builds them)."""
+    score = float(score)
+    if not breakdown:
+        return score
+    frame = details() if callable(details) else details
+    return Bunch(score=score, details=pd.DataFrame(frame), **more)
