@@ -45,8 +45,9 @@ def main():
     try:
         install(python, wanted, args.constraints, args.torch_index)
     except subprocess.CalledProcessError as exc:
-        # pip failed in good order (no network, say): what it had installed before is whole.
-        unfinished.unlink()
+        if exc.returncode > 0:
+            # pip gave up in good order (no network, say): what was there before is whole.
+            unfinished.unlink()
         sys.exit(f"Installation failed with status {exc.returncode}; see the lines above.")
     stamps.mkdir(exist_ok=True)
     stamp.touch()

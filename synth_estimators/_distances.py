@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.spatial.distance import cdist
 
-__all__ = ["energy_distance", "euclidean_distances", "gower_distances", "nearest_rows", "row_blocks"]
+__all__ = [
+    "energy_distance",
+    "euclidean_distances",
+    "gower_distances",
+    "nearest_rows",
+    "row_blocks",
+]
 
 _BLOCK_ELEMENTS = 4_000_000
 

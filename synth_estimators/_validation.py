@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 
 __all__ = [
     "TableSchema",
@@ -27,13 +27,19 @@ def column_name(estimator: Any, index: int) -> str:
     return repr(str(names[index])) if names is not None else f"x{index}"
 
 
+def _is_text(dtype):
+    return isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype)
+
+
 def _refuse_text_columns(estimator, X):
     if not isinstance(X, pd.DataFrame):
         return
+    text = {dtype for dtype in set(X.dtypes) if _is_text(dtype)}
+    if not text:
+        return
     for label, dtype in zip(X.columns, X.dtypes, strict=True):
-        if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype):
+        if dtype in text:
             column = X[label]
-            column = column.iloc[:, 0] if isinstance(column, pd.DataFrame) else column
             if dtype == object and pd.to_numeric(column, errors="coerce").notna().all():
                 continue
             first = column.dropna().iloc[0] if column.notna().any() else None
@@ -43,6 +49,15 @@ def _refuse_text_columns(estimator, X):
                 "with OrdinalEncoder or OneHotEncoder) or drop it. "
                 f"could not convert string to float: {first!r}"
             )
+
+
+def _one_numeric_dtype(X):
+    dtypes = set(X.dtypes)
+    return (
+        len(dtypes) == 1
+        and isinstance(next(iter(dtypes)), np.dtype)
+        and (next(iter(dtypes)).kind in "fiu")
+    )
 
 
 def _refuse_duplicated_names(X):
@@ -55,8 +70,9 @@ def _refuse_duplicated_names(X):
 
 
 def _refuse_nonfinite(estimator, X):
-    if np.isfinite(X.sum(dtype=np.float64)):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(X.sum(dtype=np.float64)):
+            return
     bad = ~np.isfinite(X)
     if not bad.any():
         return
@@ -118,14 +134,17 @@ def check_rows(
     """
     _refuse_duplicated_names(X)
     _refuse_text_columns(estimator, X)
-    data = validate_data(
-        estimator,
-        X,
-        dtype=[np.float64, np.float32],
-        reset=reset,
-        ensure_min_samples=min_samples,
-        ensure_all_finite=False,
-    )
+    checks = {
+        "dtype": [np.float64, np.float32],
+        "ensure_min_samples": min_samples,
+        "ensure_all_finite": False,
+    }
+    if isinstance(X, pd.DataFrame) and len(X) and _one_numeric_dtype(X):
+        # check_array looks at the dtype of every column, which takes longer than fitting some models
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        data = check_array(X.to_numpy(), input_name="X", estimator=estimator, **checks)
+    else:
+        data = validate_data(estimator, X, reset=reset, **checks)
     if allow_nan:
         _refuse_nonfinite(estimator, np.where(np.isnan(data), 0.0, data))
     else:
@@ -163,7 +182,9 @@ def check_labels(y: Any, *, n_samples: int, owner: str) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels.ravel()
     if labels.ndim != 1:
-        raise ValueError(f"y must be one-dimensional with one label a row, got shape {labels.shape}.")
+        raise ValueError(
+            f"y must be one-dimensional with one label a row, got shape {labels.shape}."
+        )
     if len(labels) != n_samples:
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: y has {len(labels)} "
@@ -193,7 +214,9 @@ def encode_labels(y: Any, classes: np.ndarray, *, n_samples: int | None) -> np.n
     is_scalar = isinstance(y, (str, bytes)) or np.ndim(y) == 0
     labels = np.asarray([y] if is_scalar else y)
     if labels.ndim != 1:
-        raise ValueError(f"y must be one label or a one-dimensional array, got shape {labels.shape}.")
+        raise ValueError(
+            f"y must be one label or a one-dimensional array, got shape {labels.shape}."
+        )
     if is_scalar and n_samples is not None:
         labels = np.repeat(labels, n_samples)
     if n_samples is not None and len(labels) != n_samples:
@@ -210,7 +233,9 @@ def encode_labels(y: Any, classes: np.ndarray, *, n_samples: int | None) -> np.n
         ) from None
 
 
-def check_class_counts(class_counts: Any, classes: np.ndarray, *, n_samples: int | None) -> np.ndarray:
+def check_class_counts(
+    class_counts: Any, classes: np.ndarray, *, n_samples: int | None
+) -> np.ndarray:
     """Turn ``{label: count}`` into an array of class indices, grouped by class."""
     lookup = {label: index for index, label in enumerate(classes.tolist())}
     indices = []
@@ -258,9 +283,11 @@ class TableSchema:
     def from_data(cls, X: Any) -> TableSchema:
         """Read the container, labels and dtypes of the table given to ``fit``."""
         if isinstance(X, pd.DataFrame):
-            integer = [
-                pd.api.types.is_integer_dtype(d) or pd.api.types.is_bool_dtype(d) for d in X.dtypes
-            ]
+            whole = {
+                d: pd.api.types.is_integer_dtype(d) or pd.api.types.is_bool_dtype(d)
+                for d in set(X.dtypes)
+            }
+            integer = [whole[d] for d in X.dtypes]
             return cls("pandas", list(X.columns), list(X.dtypes), np.array(integer, dtype=bool))
         if type(X).__module__.split(".")[0] == "polars":
             integer = [d.is_integer() or str(d) == "Boolean" for d in X.dtypes]
@@ -299,7 +326,9 @@ class TableSchema:
             return np.asarray(self._cast(values, self.dtypes[0])).astype(self.dtypes[0], copy=False)
         columns = self.columns
         if columns is None:
-            columns = list(names) if names is not None else [f"x{j}" for j in range(values.shape[1])]
+            columns = (
+                list(names) if names is not None else [f"x{j}" for j in range(values.shape[1])]
+            )
         if kind == "pandas":
             return self._to_pandas(values, columns)
         import polars
@@ -318,7 +347,7 @@ class TableSchema:
             if self.kind == "array":
                 values = np.asarray(self._cast(values, self.dtypes[0])).astype(self.dtypes[0])
             return pd.DataFrame(values, columns=columns)
-        if all(dtype == self.dtypes[0] for dtype in self.dtypes):
+        if len(set(self.dtypes)) == 1:
             block = self._cast(values, self.dtypes[0])
             frame = pd.DataFrame(block, columns=pd.RangeIndex(len(columns)), copy=False)
             frame = frame.astype(self.dtypes[0], copy=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import logsumexp
 from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.pipeline import Pipeline
@@ -263,9 +264,8 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
         """
         routed = self._routed("fit", fit_params)
         allow_nan = _input_tags(self).allow_nan
-        schema = TableSchema.from_data(X) if np.ndim(X) == 2 or hasattr(X, "columns") else None
         data = check_rows(self, X, reset=True, allow_nan=allow_nan)
-        self._schema = schema if schema is not None else TableSchema.from_data(data)
+        self._schema = TableSchema.from_data(X)
 
         if self.transformer is None:
             self.transformer_ = FunctionTransformer()
@@ -484,7 +484,11 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
             Latent codes.
         """
         check_is_fitted(self)
-        return self.generator_.transform(self._transformed(X)[0])
+        codes = self.generator_.transform(self._transformed(X)[0])
+        # The transformer may have lost the index on the way.
+        if isinstance(codes, pd.DataFrame) and isinstance(X, pd.DataFrame):
+            codes.index = X.index
+        return codes
 
     @available_if(_generator_has("transform"))
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
@@ -540,9 +544,7 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
             Decoded rows, in the container given to ``fit``.
         """
         check_is_fitted(self)
-        return self._wrap(
-            self._to_data_space(self.generator_.reconstruct(self._transformed(X)[0]))
-        )
+        return self._wrap(self._to_data_space(self.generator_.reconstruct(self._transformed(X)[0])))
 
     @available_if(_generator_has("get_feature_names_out"))
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -551,7 +553,7 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Ignored by generators with a latent space of their own, present for API consistency.
+            If given, it has to be the columns of the table given to ``fit``.
 
         Returns
         -------
@@ -559,7 +561,19 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
             Names of the columns that ``transform`` returns.
         """
         check_is_fitted(self)
+        if input_features is not None:
+            self._check_input_features(np.asarray(input_features, dtype=object))
         return self.generator_.get_feature_names_out()
+
+    def _check_input_features(self, names):
+        known = getattr(self, "feature_names_in_", None)
+        if known is not None and not np.array_equal(known, names):
+            raise ValueError(f"input_features is not equal to feature_names_in_: {list(known)}.")
+        if len(names) != self.n_features_in_:
+            raise ValueError(
+                "input_features should have length equal to number of features "
+                f"({self.n_features_in_}), got {len(names)}."
+            )
 
     def set_output(self, *, transform: str | None = None) -> TransformedGenerator:
         """Choose the container that ``sample`` (and ``transform``, if any) returns.
@@ -768,7 +782,9 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
         for index, seed in enumerate(spawn_seeds(fit_seed, len(self.classes_))):
             rows = np.flatnonzero(label_idx == index)
             params = {name: _take(value, rows, len(data)) for name, value in fit_params.items()}
-            self.generators_.append(self._fit_class(index, _take(table, rows, len(data)), seed, params))
+            self.generators_.append(
+                self._fit_class(index, _take(table, rows, len(data)), seed, params)
+            )
         return self
 
     def _refuse_small_classes(self, counts):
@@ -814,9 +830,7 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
         for index, generator in enumerate(self.generators_):
             rows = np.flatnonzero(label_idx == index)
             if rows.size:
-                X_gen[rows] = generator.sample(
-                    len(rows), random_state=int(seeds[index]), **request
-                )
+                X_gen[rows] = generator.sample(len(rows), random_state=int(seeds[index]), **request)
         return X_gen
 
     def sample(

@@ -117,8 +117,9 @@ class SynthesisPipeline(Pipeline):
         self : object
             Fitted pipeline.
         """
+        super().fit(X, y, **params)
         self._remember_table(X)
-        return super().fit(X, y, **params)
+        return self
 
     @available_if(_last_step_transforms)
     def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
@@ -140,11 +141,12 @@ class SynthesisPipeline(Pipeline):
         Z : ndarray or data frame of shape (n_samples, n_codes)
             Output of the last step.
         """
+        Z = super().fit_transform(X, y, **params)
         self._remember_table(X)
-        return super().fit_transform(X, y, **params)
+        return Z
 
     def _remember_table(self, X):
-        is_table = hasattr(X, "columns") or (not issparse(X) and np.ndim(X) == 2)
+        is_table = hasattr(X, "columns") or (not issparse(X) and np.asarray(X).ndim == 2)
         self._table_schema = TableSchema.from_data(X) if is_table else None
 
     @available_if(_last_step_has("sample"))

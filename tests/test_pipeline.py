@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
-from sklearn.feature_selection import SelectKBest, VarianceThreshold
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
 
@@ -105,7 +105,6 @@ def test_only_empty_steps_before_the_generator(mixed_frame):
 
 @pytest.mark.parametrize("method", ["sample", "sample_iter"])
 def test_step_without_inverse_is_named(small_table, method):
-    pipe = SynthesisPipeline([("selectkbest", SelectKBest(k=2)), ("model", Gaussian())])
     pipe = SynthesisPipeline(
         [("odd", FunctionTransformer()), ("selectkbest", _NoInverse()), ("model", Gaussian())]
     ).fit(small_table)
@@ -250,9 +249,7 @@ def test_pickle_keeps_the_table(mixed_frame):
 
 
 def test_memory_caches_transformers(tmp_path, small_table):
-    pipe = make_synthesis_pipeline(
-        StandardScaler(), Gaussian(random_state=0), memory=str(tmp_path)
-    )
+    pipe = make_synthesis_pipeline(StandardScaler(), Gaussian(random_state=0), memory=str(tmp_path))
     first = pipe.fit(small_table).sample(3)
     assert_array_equal(first, clone(pipe).fit(small_table).sample(3))
     assert any(tmp_path.iterdir())

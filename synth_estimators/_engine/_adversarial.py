@@ -10,7 +10,7 @@ from skorch.utils import TeeGenerator
 from torch.nn import functional
 
 from synth_estimators._distances import energy_distance
-from synth_estimators._engine._net import EpochEngine
+from synth_estimators._engine._net import EpochEngine, clear_gradients
 from synth_estimators._engine._rows import Rows
 from synth_estimators._random import torch_rng
 
@@ -179,7 +179,7 @@ class AdversarialEngine(EpochEngine):
     # Steps
 
     def _step(self, optimizer, loss, batch):
-        optimizer.zero_grad(set_to_none=True)
+        clear_gradients(optimizer)
         loss.backward()
         self._clip(optimizer)
         if self.batch_events_:

@@ -102,9 +102,7 @@ def _probe() -> bool:
 
 
 @contextmanager
-def fast_matmul(
-    flop_per_step: float, mode: str = "auto", *, device: Any = "cpu"
-) -> Iterator[str]:
+def fast_matmul(flop_per_step: float, mode: str = "auto", *, device: Any = "cpu") -> Iterator[str]:
     """Send float32 matrix products to oneDNN where they stay exact and get faster.
 
     The setting belongs to the process. It is restored when the last user leaves, also after an

@@ -39,6 +39,16 @@ _WITH_FUSED_STEP = (
 )
 
 
+def clear_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Drop the gradients, without the profiler hook of ``zero_grad`` (6 microseconds a step)."""
+    if type(optimizer).zero_grad is not torch.optim.Optimizer.zero_grad:
+        optimizer.zero_grad(set_to_none=True)
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
 class EpochHistory(History):
     """A history whose epochs may hold no batches."""
 
@@ -276,11 +286,12 @@ class EpochEngine(NeuralNet):
             return super().train_step(batch, **fit_params)
         X, weight = batch
         optimizer = self.optimizer_
-        optimizer.zero_grad(set_to_none=True)
+        clear_gradients(optimizer)
         output = self.infer(X, **fit_params)
         loss = self.get_loss(output, weight, X=X, training=True)
         loss.backward()
-        self._clip(optimizer)
+        if self.clip_norm is not None:
+            self._clip(optimizer)
         optimizer.step()
         return {"loss": loss, "y_pred": output}
 
@@ -380,8 +391,9 @@ class EpochEngine(NeuralNet):
             step = step_fn(batch, **fit_params)
             size = len(batch[0])
             loss_total.add_(step["loss"].detach(), alpha=size)
-            for total, name in zip(totals[1:], extra, strict=True) if extra else ():
-                total.add_(step[name].detach(), alpha=size)
+            if extra:
+                for total, name in zip(totals[1:], extra, strict=True):
+                    total.add_(step[name].detach(), alpha=size)
             n_rows += size
             n_batches += 1
         # The only synchronisation of the epoch.

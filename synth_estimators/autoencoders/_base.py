@@ -13,6 +13,7 @@ from synth_estimators._calibrated import CalibratedSamplingMixin
 from synth_estimators._compat import Interval, StrOptions
 from synth_estimators._neural import NEURAL_CONSTRAINTS, NeuralGenerator
 from synth_estimators._validation import check_n_samples, check_rows
+from synth_estimators.autoencoders._stream import StreamingMixin
 from synth_estimators.autoencoders._transfer import transfer_weights
 from synth_estimators.base import LatentMixin
 from synth_estimators.preprocessing._calibration import (
@@ -42,7 +43,7 @@ _CHUNK_BYTES = 4_000_000
 _CLIP_WARNING = 0.1
 
 
-class FramedAutoencoder(CalibratedSamplingMixin, LatentMixin, NeuralGenerator):
+class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, NeuralGenerator):
     """Shared machinery; the estimators add their parameters, module and code distribution.
 
     Rows become coordinates in four steps: standardise, remove the location (class means), take
@@ -63,7 +64,7 @@ class FramedAutoencoder(CalibratedSamplingMixin, LatentMixin, NeuralGenerator):
         train, valid = self._split_validation(len(data), label_idx, rng)
         batch_size = self._resolve_batch_size(len(train))
         self._fit_space(data, design, rng)
-        batch = self._batch(self._coordinates(data, design), design)
+        batch = self._training_batch(data, design)
         with self._torch_rng(seed):
             if warm:
                 self._continue_net()
@@ -91,7 +92,7 @@ class FramedAutoencoder(CalibratedSamplingMixin, LatentMixin, NeuralGenerator):
         _, design = self._fit_terms(y, conditions, len(data), warm=not first, classes=classes)
         if first:
             self._fit_space(data, design, rng)
-        batch = self._batch(self._coordinates(data, design), design)
+        batch = self._training_batch(data, design)
         everyone = np.arange(len(data))
         with self._torch_rng(seed):
             batch_size = self._resolve_batch_size(len(data), lower=True)
@@ -146,9 +147,10 @@ class FramedAutoencoder(CalibratedSamplingMixin, LatentMixin, NeuralGenerator):
             self._spread = spread
             self._low, self._high = data.min(axis=0), data.max(axis=0)
             if self.compress == "span":
-                covariance = fit_covariance(
-                    ((data - self._center) / spread).astype(np.float64), rng
-                )
+                # a rotation for the network needs no more than the float32 it trains in
+                rows = (data - self._center).astype(np.float32)
+                rows /= spread.astype(np.float32)
+                covariance = fit_covariance(rows, rng)
                 span = covariance if covariance.rank else None
         self._span = span
         self._n_coordinates = n_columns if span is None else span.rank
@@ -158,10 +160,12 @@ class FramedAutoencoder(CalibratedSamplingMixin, LatentMixin, NeuralGenerator):
         if self.frame_ is not None:
             rows = self.frame_.residuals(data, design)
         else:
-            rows = (data - self._center) / self._spread
+            rows = data - self._center.astype(data.dtype)
+            rows /= self._spread.astype(data.dtype)
+        rows = rows.astype(data.dtype, copy=False)
         if self._span is not None:
-            rows = rows @ self._span.components
-        return rows.astype(data.dtype, copy=False)
+            rows = rows @ self._span.components.astype(data.dtype, copy=False)
+        return rows
 
     def _standard_from(self, coordinates, design):
         """Decoded coordinates to standardised rows (frame) or data units (no frame)."""
@@ -171,6 +175,12 @@ class FramedAutoencoder(CalibratedSamplingMixin, LatentMixin, NeuralGenerator):
         if self.frame_ is not None:
             return rows + self.frame_.location(design)
         return rows * self._spread + self._center
+
+    def _training_batch(self, data, design):
+        """Network inputs of the training rows, in the float32 that the network trains in."""
+        if self.frame_ is None:
+            data = data.astype(np.float32, copy=False)
+        return self._batch(self._coordinates(data, design), design)
 
     def _batch(self, coordinates, design):
         if design is None:

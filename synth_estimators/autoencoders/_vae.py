@@ -57,6 +57,8 @@ class BaseVAE(FramedAutoencoder):
         )
 
     def _fit_codes(self, batch, *, accumulate=False):
+        if self.prior == "standard":
+            return
         mean, logvar = self._encode_batch(batch)
         codes = self._codes if accumulate else GaussianCodes()
         self._codes = codes.update(mean, np.exp(logvar))

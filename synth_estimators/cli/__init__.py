@@ -1,1 +1,324 @@
-"""TODO"""
+"""The ``synth-estimators`` command: demo, fit, sample, evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from synth_estimators import __version__
+
+__all__ = ["main"]
+
+GENERATORS = (
+    "CVAE",
+    "VAE",
+    "CalibratedGaussian",
+    "GaussianCopula",
+    "IndependentColumns",
+    "BootstrapRows",
+)
+
+_TABLE_HELP = "CSV or Parquet file (.csv, .parquet) with one row a sample and named columns"
+_FORCE_HELP = "overwrite existing files"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"synth-estimators: error: {message} (see '{self.prog} --help')\n")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+_count.__name__ = "whole number of at least 0"
+
+
+def _demo_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "demo",
+        help="split real data, tune a generator, judge it beside baselines, save the results",
+        description=(
+            "Split a real table in three parts (train, holdout, fresh), tune a CVAE inside a "
+            "scikit-learn pipeline on the first, draw synthetic rows, and print how real they "
+            "look beside cheap baselines, beside the training rows and beside fresh real rows. "
+            "Without --data it uses the breast-cancer table of scikit-learn (569 patients, 30 "
+            "columns). Takes about a minute."
+        ),
+    )
+    parser.add_argument("--data", type=Path, metavar="FILE", help=_TABLE_HELP)
+    parser.add_argument("--target", metavar="COLUMN", help="column of --data with class labels")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("results/demo"),
+        metavar="FOLDER",
+        help="folder for the results (default: %(default)s)",
+    )
+    _common_options(parser, default_seed="the split, the fits and the draws")
+
+
+def _fit_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "fit",
+        help="fit a generator to a table and save it",
+        description="Fit a generator to all rows of a numeric table and save it with joblib.",
+        epilog=(
+            "Example: synth-estimators fit --data train.csv --target subtype --log2 "
+            "--set max_epochs=100 --output model.joblib"
+        ),
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help=_TABLE_HELP)
+    parser.add_argument(
+        "--target",
+        metavar="COLUMN",
+        help="column with class labels; sampled rows then carry labels",
+    )
+    parser.add_argument(
+        "--generator",
+        choices=GENERATORS,
+        metavar="NAME",
+        help=f"{', '.join(GENERATORS)} (default: CVAE with --target, VAE without)",
+    )
+    parser.add_argument(
+        "--log2",
+        action="store_true",
+        help="learn log2(x + 1) of the columns, for counts and expression values",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="set a parameter of the generator, for example latent_dim=16; repeat for more",
+    )
+    parser.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="leave out a column, for example an identifier; repeat for more",
+    )
+    parser.add_argument(
+        "--drop-missing",
+        action="store_true",
+        help="leave out rows with empty cells (otherwise they are an error)",
+    )
+    _output_option(parser, "model file to write, ending in .joblib")
+    _common_options(parser, default_seed="the fit")
+
+
+def _sample_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "sample",
+        help="draw synthetic rows from a saved generator",
+        description=(
+            "Draw synthetic rows from a model written by 'synth-estimators fit' or "
+            "'synth-estimators demo'. Rows are written in chunks, so that millions fit."
+        ),
+        epilog=(
+            "Loading a model runs code stored in the file (it is a pickle). Only load models that "
+            "you made yourself or whose source you trust."
+        ),
+    )
+    parser.add_argument(
+        "--model", type=Path, required=True, metavar="FILE", help="model; only load trusted files"
+    )
+    parser.add_argument(
+        "--n-samples", type=_count, required=True, metavar="N", help="number of rows to draw"
+    )
+    parser.add_argument(
+        "--label",
+        metavar="LABEL",
+        help="draw rows of this class only (default: the training proportions)",
+    )
+    _output_option(parser, "table to write, ending in .csv or .parquet")
+    _common_options(parser, default_seed="the draw; another seed gives other rows")
+
+
+def _evaluate_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "evaluate",
+        help="judge a table of synthetic rows against held-out real rows",
+        description=(
+            "Compare synthetic rows with real rows that the generator has not seen, and print the "
+            "same numbers for the training rows (what real rows reach) and for training rows "
+            "with every column shuffled on its own (what rows without dependence reach)."
+        ),
+    )
+    parser.add_argument(
+        "--train",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="real rows that the generator was fitted on; " + _TABLE_HELP,
+    )
+    parser.add_argument(
+        "--holdout",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="real rows that the generator has not seen, best as many as --train",
+    )
+    parser.add_argument(
+        "--synthetic", type=Path, required=True, metavar="FILE", help="rows to judge"
+    )
+    parser.add_argument(
+        "--target",
+        metavar="COLUMN",
+        help="column with class labels; adds how well models trained on the rows predict it",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers as JSON")
+    _common_options(parser, default_seed="classifiers and subsamples")
+
+
+def _output_option(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help=text)
+
+
+def _common_options(parser: argparse.ArgumentParser, *, default_seed: str) -> None:
+    parser.add_argument(
+        "--seed", type=_count, default=0, help=f"seeds {default_seed} (default: %(default)s)"
+    )
+    parser.add_argument("--force", action="store_true", help=_FORCE_HELP)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="synth-estimators",
+        description="Synthetic data: fit generators to tables, sample rows, judge them honestly.",
+        epilog="Start with 'synth-estimators demo'. Every command has its own --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"synth-estimators {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
+    for add in (_demo_parser, _fit_parser, _sample_parser, _evaluate_parser):
+        add(verbs)
+    return parser
+
+
+def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+    print(f"synth-estimators: warning: {_one_line(message)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Show warnings as one line each, and those for programmers not at all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.showwarning = _show_warning
+        yield
+
+
+@contextlib.contextmanager
+def _clean_termination() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that temporary files are removed on the way out."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(signum, frame):
+        raise SystemExit(128 + signum)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.verb == "demo":
+        from synth_estimators.cli._demo import run_demo
+
+        return run_demo(arguments)
+    from synth_estimators.cli import _commands
+
+    run = {
+        "fit": _commands.run_fit,
+        "sample": _commands.run_sample,
+        "evaluate": _commands.run_evaluate,
+    }[arguments.verb]
+    return run(arguments)
+
+
+def _fail(exc: BaseException, arguments: argparse.Namespace) -> int:
+    if arguments.debug:
+        raise exc
+    message = _one_line(exc) or type(exc).__name__
+    if isinstance(exc, MemoryError):
+        message = f"out of memory: {message}"
+    print(f"synth-estimators: error: {message}", file=sys.stderr)
+    return 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the ``synth-estimators`` command.
+
+    Parameters
+    ----------
+    argv : sequence of str or None, default=None
+        Arguments without the program's name; None takes them from the command line.
+
+    Returns
+    -------
+    status : int
+        0 on success, 2 after an error, 130 when interrupted from the keyboard.
+
+    Examples
+    --------
+    >>> from synth_estimators.cli import main
+    >>> main(["--version"])
+    synth-estimators 0.1.0
+    0
+    """
+    parser = _build_parser()
+    try:
+        arguments = parser.parse_args(argv)
+        if arguments.verb is None:
+            parser.error("choose a command: demo, fit, sample or evaluate")
+    except SystemExit as exc:
+        return int(exc.code or 0)
+    from synth_estimators.cli._io import CliError
+
+    try:
+        with _short_warnings(), _clean_termination():
+            status = _run(arguments)
+            sys.stdout.flush()
+            return status
+    except KeyboardInterrupt:
+        print("synth-estimators: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of stdout left (for example `| head`); keep the interpreter quiet at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (
+        CliError,
+        ImportError,
+        OSError,
+        ValueError,
+        TypeError,
+        FloatingPointError,
+        MemoryError,
+    ) as exc:
+        return _fail(exc, arguments)

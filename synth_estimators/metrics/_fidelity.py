@@ -19,7 +19,9 @@ def _ks_statistic(real, synth):
     below_real = np.searchsorted(real, points, side="right")
     below_synth = np.searchsorted(synth, points, side="right")
     # Counts are compared as integers, so that equal functions give exactly 0.
-    return np.abs(below_real * len(synth) - below_synth * len(real)).max() / (len(real) * len(synth))
+    return np.abs(below_real * len(synth) - below_synth * len(real)).max() / (
+        len(real) * len(synth)
+    )
 
 
 def _ks_scores(real, synth):

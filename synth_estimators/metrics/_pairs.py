@@ -279,7 +279,9 @@ def _trend_details(collect, table):
     names = np.array([*table.names, None], dtype=object)[:-1]
 
     def upper(values):
-        return np.where(np.isnan(values[first, second]), values[second, first], values[first, second])
+        return np.where(
+            np.isnan(values[first, second]), values[second, first], values[first, second]
+        )
 
     both_continuous = ~table.discrete[first] & ~table.discrete[second]
     return pd.DataFrame(
@@ -413,7 +415,8 @@ def correlation_distance(
 
     Notes
     -----
-    Two samples of n rows of one law differ by about ``1.13 / sqrt(n)`` where correlations are small.
+    Two samples of n rows of one law differ by about ``1.13 / sqrt(n)`` where correlations are
+    small.
 
     Examples
     --------

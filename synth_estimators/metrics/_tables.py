@@ -37,9 +37,7 @@ def read_pair(
     X_real: Any, X_synth: Any, *, discrete_columns: Any = "auto"
 ) -> tuple[MixedTable, MixedTable]:
     """Read a real and a synthetic table with the same columns."""
-    tables = read_tables(
-        {"X_real": X_real, "X_synth": X_synth}, discrete_columns=discrete_columns
-    )
+    tables = read_tables({"X_real": X_real, "X_synth": X_synth}, discrete_columns=discrete_columns)
     return tables["X_real"], tables["X_synth"]
 
 

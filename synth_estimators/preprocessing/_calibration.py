@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 from sklearn.isotonic import isotonic_regression
-from sklearn.utils.extmath import svd_flip
 
 from synth_estimators.preprocessing._margins import (
     QuantileTable,
@@ -74,20 +73,17 @@ class LowRankCovariance:
 def _thin_directions(rows):
     """Right singular vectors and squared singular values of ``rows``, largest first."""
     n_rows, n_columns = rows.shape
-    if n_columns <= n_rows:
-        values, vectors = np.linalg.eigh(rows.T @ rows)
-        values, vectors = values[::-1], vectors[:, ::-1]
-    else:
-        values, left = np.linalg.eigh(rows @ rows.T)
-        values, left = values[::-1], left[:, ::-1]
-        keep = values > max(values[0], 0.0) * 1e-12
-        values, left = values[keep], left[:, keep]
-        vectors = rows.T @ (left / np.sqrt(values))
-    keep = values > max(values[0], 0.0) * 1e-12 if len(values) else values > 0
-    values, vectors = values[keep], np.ascontiguousarray(vectors[:, keep])
+    wide = n_columns > n_rows
+    values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
+    tolerance = 1e-12 if rows.dtype == np.float64 else 1e-6
+    keep = np.flatnonzero(values > max(values.max(initial=0.0), 0.0) * tolerance)[::-1]
+    values, vectors = values[keep], vectors[:, keep]
+    if wide:
+        vectors = rows.T @ (vectors / np.sqrt(values))
     if vectors.shape[1]:
-        vectors = svd_flip(vectors, np.zeros((vectors.shape[1], 1)), u_based_decision=True)[0]
-    return vectors, values
+        largest = np.abs(vectors).argmax(axis=0)
+        vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    return np.ascontiguousarray(vectors), values
 
 
 def ledoit_wolf_spectrum(rows, squared_singular):

@@ -142,7 +142,7 @@ def _labels(column):
 
 def _is_discrete(dtype):
     return (
-        dtype == object
+        pd.api.types.is_object_dtype(dtype)
         or isinstance(dtype, pd.CategoricalDtype)
         or pd.api.types.is_string_dtype(dtype)
         or pd.api.types.is_bool_dtype(dtype)

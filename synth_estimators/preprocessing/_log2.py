@@ -175,7 +175,6 @@ class Log2Transformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
         _check_width(self, logs)
         largest = np.finfo(logs.dtype).max
-        np.clip(logs, 0, None, out=logs)
         with np.errstate(over="ignore"):
             logs *= logs.dtype.type(_LN2)
             values = np.expm1(logs, out=logs)

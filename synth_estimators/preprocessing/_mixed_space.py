@@ -185,6 +185,7 @@ class MixedSpace(TransformerMixin, BaseEstimator):
                 "discrete; use space='standard' or 'gower'."
             )
         self.n_continuous_ = table.continuous.shape[1]
+        self._present = []
 
     def _map_identity(self, table):
         if np.isnan(table.continuous).any():

@@ -251,27 +251,27 @@ class NormalScores(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         knot = np.arange(len(share))
         inner = np.minimum.reduceat(np.where(share >= _TAIL_SHARE, knot, len(knot)), start)
         inner = np.minimum(np.maximum(inner, start + 1), stop)
-        low_slope = self._tail_slope(runs, left, right, start, inner, start, stop)
+        low_slope = self._tail_slope(runs, left, right, start, inner, (start, stop), start)
         inner = np.maximum.reduceat(np.where(share <= 1 - _TAIL_SHARE, knot, -1), start)
         inner = np.maximum(np.minimum(inner, stop - 1), start)
-        slope[stop] = self._tail_slope(runs, left, right, inner, stop, start, stop)
+        slope[stop] = self._tail_slope(runs, left, right, inner, stop, (start, stop), stop)
         if self.tails == "clip":
             left[start] = -np.inf
             right[stop] = np.inf
         return runs.value, left, middle, right, slope, low_slope, stop - start + 1
 
     @staticmethod
-    def _tail_slope(runs, left, right, lower, upper, start, stop):
+    def _tail_slope(runs, left, right, lower, upper, ends, tail):
         """Slope of a tail from the knots ``lower`` and ``upper`` of each column.
 
-        Where the column ends in a point mass any slope will do; the range of the column gives it
+        Where the tail begins at a point mass any slope will do; the range of the column gives it
         a unit, and a constant column takes its size.
         """
         value = runs.value
-        end = np.where(lower == start, start, stop)
+        start, stop = ends
         slope = _slope(left[upper] - right[lower], value[lower], value[upper])
         by_range = _slope(np.full(len(start), 4.0), value[start], value[stop])
-        slope = np.where(runs.is_atom[end], by_range, slope)
+        slope = np.where(runs.is_atom[tail], by_range, slope)
         return np.where(start == stop, 1.0 / np.maximum(np.abs(value[start]), 1.0), slope)
 
     @staticmethod

@@ -9,6 +9,7 @@ check that does not apply (for example for want of an optional package) raises
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import pickle
 import random
@@ -76,7 +77,14 @@ def _frame(estimator, *, seed=0):
 
 
 def _is_conditional(estimator):
-    return hasattr(estimator, "sample_labeled")
+    """Whether ``sample`` takes labels; some generators know only after ``fit``."""
+    if hasattr(estimator, "sample_labeled"):
+        return True
+    parts = estimator.get_params(deep=False)
+    inner = parts["steps"][-1][1] if "steps" in parts else parts.get("generator")
+    if inner is not None and hasattr(inner, "sample"):
+        return _is_conditional(inner)
+    return "y" in inspect.signature(estimator.sample).parameters
 
 
 def _is_latent(estimator):
@@ -296,9 +304,7 @@ def check_generator_repeats(name, estimator):
     )
     stream = np.random.RandomState(3)
     _require(
-        _different(
-            fitted.sample(12, random_state=stream), fitted.sample(12, random_state=stream)
-        ),
+        _different(fitted.sample(12, random_state=stream), fitted.sample(12, random_state=stream)),
         f"{name}.sample with one RandomState instance must give other rows at the second call.",
     )
 
@@ -333,7 +339,7 @@ def check_generator_seeds(name, estimator):
 def check_generator_global_rng(name, estimator):
     """No public call moves the global random state of torch, numpy or python."""
     X, y = _data(estimator)
-    _fitted(estimator)  # Imports what fit needs, so that all generators to compare exist.
+    _fitted(estimator).sample(1)  # Imports what is needed, so that all states to compare exist.
     fitted = _seeded(estimator)
     score_args = (X,) if y is None else (X, y)
 
@@ -458,8 +464,10 @@ def check_generator_set_output(name, estimator):
         f"{name}: set_output(transform='default') must give back the container of fit.",
     )
     _require(
-        isinstance(_fit(clone(_seeded(estimator).set_output(transform="pandas")), X, y).sample(2),
-                   pd.DataFrame),
+        isinstance(
+            _fit(clone(_seeded(estimator).set_output(transform="pandas")), X, y).sample(2),
+            pd.DataFrame,
+        ),
         f"{name}: set_output must survive clone.",
     )
 
@@ -666,7 +674,8 @@ def check_generator_sample_iter(name, estimator):
             f"{name}.sample_iter must yield tables like those of sample.",
         )
     _require(
-        _different(chunks[0], chunks[1]), f"{name}.sample_iter yields the same chunk again and again."
+        _different(chunks[0], chunks[1]),
+        f"{name}.sample_iter yields the same chunk again and again.",
     )
     again = list(fitted.sample_iter(10, chunk_size=4))
     assert_array_equal(
@@ -807,7 +816,11 @@ def check_generator_labels_refused(name, estimator):
     )
     if get_tags(estimator).target_tags.required:
         _require_raises(
-            ValueError, "y", f"{name}.fit without y must raise ValueError", _seeded(estimator).fit, X
+            ValueError,
+            "y",
+            f"{name}.fit without y must raise ValueError",
+            _seeded(estimator).fit,
+            X,
         )
     _require_raises(
         ValueError,
@@ -905,6 +918,38 @@ def check_generator_label_kinds(name, estimator):
             f"{name}.sample_labeled returned labels of dtype {y_gen.dtype}, fit got "
             f"{np.asarray(labels).dtype}.",
         )
+
+
+def check_generator_labels_optional(name, estimator):
+    """Where labels are not required, a fit without them forgets those of an earlier fit."""
+    _require_conditional(name, estimator)
+    if get_tags(estimator).target_tags.required:
+        raise SkipTest(f"{name} requires labels")
+    X, y = _data(estimator)
+    plain = _fit(_seeded(estimator), X, None)
+    refitted = _fit(_fit(_seeded(estimator), X, y), X, None)
+    rows = _array(plain.sample(12))
+    _require(
+        rows.shape == (12, X.shape[1]) and np.isfinite(rows).all(),
+        f"{name}.sample after a fit without labels must return finite rows.",
+    )
+    assert_array_equal(
+        _array(refitted.sample(12)),
+        rows,
+        err_msg=f"{name}: a fit without labels must forget those of the fit before",
+    )
+    _require(
+        not hasattr(refitted, "classes_"),
+        f"{name}.classes_ must be gone after a refit without labels.",
+    )
+    _require_raises(
+        (ValueError, TypeError),
+        "",
+        f"{name}.sample(3, y=...) must fail after a fit without labels",
+        plain.sample,
+        3,
+        y="blue",
+    )
 
 
 # Checks of latent generators.
@@ -1096,6 +1141,7 @@ _CHECKS = (
     check_generator_labels_refused,
     check_generator_sample_labeled,
     check_generator_label_kinds,
+    check_generator_labels_optional,
     check_generator_latent,
     check_generator_reconstruct,
     check_generator_training_record,

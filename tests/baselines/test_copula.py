@@ -28,7 +28,7 @@ def test_parameters_are_validated():
     check_param_validation("GaussianCopula", GaussianCopula())
 
 
-@pytest.mark.parametrize("shape", [(40, 5), (30, 30), (20, 60), (300, 3), (5, 4)])
+@pytest.mark.parametrize("shape", [(40, 5), (30, 30), (20, 60), (300, 3), (5, 4), (9, 1)])
 def test_correlation_is_that_of_scikit_learns_ledoit_wolf(rng, shape):
     X = rng.normal(size=shape) @ rng.normal(size=(shape[1], shape[1]))
     copula = GaussianCopula().fit(X)

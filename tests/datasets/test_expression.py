@@ -19,14 +19,14 @@ def test_returns_integer_counts_with_names_and_labels():
 
 
 def test_same_seed_same_table_and_global_state_untouched():
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     X1, y1 = make_expression_counts(20, 5, random_state=1)
     X2, y2 = make_expression_counts(20, 5, random_state=1)
     X3, _ = make_expression_counts(20, 5, random_state=2)
     pd.testing.assert_frame_equal(X1, X2)
     pd.testing.assert_series_equal(y1, y2)
     assert not X1.equals(X3)
-    np.testing.assert_array_equal(before, np.random.get_state()[1])
+    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 
 def test_variance_is_that_of_the_negative_binomial():

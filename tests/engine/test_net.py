@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from sklearn.base import clone
 from skorch.callbacks import (
     BatchScoring,
     Callback,
@@ -23,7 +24,6 @@ from skorch.callbacks import (
     ProgressBar,
 )
 from skorch.dataset import ValidSplit
-from sklearn.base import clone
 from torch.utils.data import DataLoader
 
 from synth_estimators._engine import (
@@ -372,14 +372,16 @@ def test_divergence_is_an_error_that_names_the_owner(callbacks):
 
 def test_one_host_synchronisation_an_epoch(monkeypatch):
     reads = []
-    original = torch.Tensor.__float__
-    monkeypatch.setattr(torch.Tensor, "__float__", lambda x: reads.append(1) or original(x))
-    for name in ("item", "tolist"):
-        def spy(x, *args, _original=getattr(torch.Tensor, name)):
-            reads.append(1)
-            return _original(x, *args)
 
-        monkeypatch.setattr(torch.Tensor, name, spy)
+    def counted(method):
+        def read(tensor, *args):
+            reads.append(1)
+            return method(tensor, *args)
+
+        return read
+
+    for name in ("__float__", "item", "tolist"):
+        monkeypatch.setattr(torch.Tensor, name, counted(getattr(torch.Tensor, name)))
     fitted(rows(90), epochs=3, optimizer=torch.optim.SGD)
     assert len(reads) == 3
 

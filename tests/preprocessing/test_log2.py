@@ -21,6 +21,7 @@ def test_scikit_learn_checks(estimator, check):
     [
         estimator_checks.check_set_output_transform,
         estimator_checks.check_set_output_transform_pandas,
+        estimator_checks.check_set_output_transform_polars,
         estimator_checks.check_global_output_transform_pandas,
         estimator_checks.check_dataframe_column_names_consistency,
         estimator_checks.check_transformer_get_feature_names_out,

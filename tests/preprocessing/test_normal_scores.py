@@ -30,6 +30,7 @@ def test_scikit_learn_checks(estimator, check):
     [
         estimator_checks.check_set_output_transform,
         estimator_checks.check_set_output_transform_pandas,
+        estimator_checks.check_set_output_transform_polars,
         estimator_checks.check_global_output_transform_pandas,
         estimator_checks.check_dataframe_column_names_consistency,
         estimator_checks.check_transformer_get_feature_names_out,
@@ -85,6 +86,26 @@ def test_smooth_tails_go_on_with_the_slope_of_the_outer_tenth():
     np.testing.assert_allclose(scores.transform(far), (far - 10) / 3, rtol=1e-9)
 
 
+def test_smooth_tails_use_the_outer_tenth_of_any_column(rng):
+    X = np.sort(rng.lognormal(size=(100, 1)), axis=0)
+    scores = NormalScores().fit(X)
+    mapped = scores.transform(X)
+    # Mid-ranks 0.105 and 0.895 are the first ones at least a tenth away from the ends.
+    for end, inner, beyond in [(0, 10, -5.0), (99, 89, 500.0)]:
+        slope = (mapped[end] - mapped[inner]) / (X[end] - X[inner])
+        expected = mapped[end] + slope * (beyond - X[end])
+        np.testing.assert_allclose(scores.transform([[beyond]])[0], expected, rtol=1e-9)
+
+
+def test_tails_beyond_a_mass_go_by_the_range_of_the_column():
+    scores = NormalScores().fit(np.repeat([[0.0], [2.0]], 20, axis=0))
+    np.testing.assert_allclose(scores.transform([[-2.0], [4.0]]).ravel(), [-12.2, 12.2])
+    one_sided = NormalScores().fit(np.array([[0.0], [0.0], [0.0], [0.0], [2.0]]))
+    inner, end = stats.norm.ppf([0.8, 0.9])
+    expected = end + (end - inner)
+    np.testing.assert_allclose(one_sided.transform([[4.0]]).ravel(), expected)
+
+
 def test_clipped_tails_stay_in_the_training_range(rng):
     X = rng.normal(size=(50, 3))
     scores = NormalScores(tails="clip").fit(X)
@@ -131,6 +152,21 @@ def test_accidental_ties_are_no_point_masses(rng):
     as_mass = NormalScores(atom_share=0.0).fit(X)
     # Expected 5000 * 2 / 500 = 20 hits.
     assert 5 < (as_mass.inverse_transform(rng.standard_normal((5000, 1))) == X[0]).sum() < 45
+
+
+def test_a_few_zeros_are_a_mass(rng):
+    X = np.concatenate([[0.0, 0.0], rng.lognormal(size=998)])[:, None]
+    drawn = NormalScores(atom_share=0.01).fit(X).inverse_transform(rng.standard_normal((20_000, 1)))
+    # Expected 40 zeros.
+    assert 15 < (drawn == 0).sum() < 75
+
+
+def test_thinning_keeps_the_neighbours_of_a_mass(rng):
+    X = np.concatenate([np.zeros(100), rng.uniform(1, 9, 900), np.full(500, 10.0)])[:, None]
+    drawn = NormalScores(n_quantiles=4).fit(X).inverse_transform(rng.standard_normal((30_000, 1)))
+    # Half a row of 1500 lies on each side, between the mass and the next value: 10 of 30,000.
+    assert ((drawn > 0) & (drawn < 0.99)).sum() < 30
+    assert ((drawn > 9.01) & (drawn < 10)).sum() < 30
 
 
 def test_thinning_keeps_holes_in_the_data_empty(rng):

@@ -1,0 +1,342 @@
+"""The verbs fit, sample and evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import time
+from typing import TYPE_CHECKING, Any
+
+from synth_estimators.cli._io import (
+    TABLE_SUFFIXES,
+    CliError,
+    TableWriter,
+    atomic_path,
+    check_output,
+    check_suffix,
+    known_names,
+    note,
+    read_model,
+    read_table,
+    split_target,
+    write_model,
+    write_text,
+)
+from synth_estimators.cli._progress import epoch_bar, progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CHUNK_ELEMENTS = 8_000_000
+_CONDITIONAL = ("CVAE", "CalibratedGaussian")
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+def run_fit(arguments: argparse.Namespace) -> int:
+    """Fit a generator to a table and save it."""
+    output = arguments.output
+    check_suffix(output, (".joblib",), option="--output")
+    check_output(output, force=arguments.force, inputs=[arguments.data])
+    frame = read_table(arguments.data, option="--data")
+    for name in arguments.drop:
+        if name not in frame.columns:
+            raise CliError(f"--drop: no column {name!r}; {known_names(frame.columns, name)}")
+    frame = frame.drop(columns=arguments.drop)
+    if arguments.drop_missing:
+        frame = drop_missing(frame)
+    X, y, position = frame, None, None
+    if arguments.target is not None:
+        X, y = split_target(frame, arguments.target, source=f"--data {arguments.data}")
+        y = check_target(y)
+        position = list(frame.columns).index(arguments.target)
+    _check_features(X)
+    model, inner = _build_generator(arguments, X, has_target=y is not None)
+    start = time.perf_counter()
+    with epoch_bar(inner, f"fitting {type(inner).__name__}"):
+        model.fit(X, y)
+    seconds = time.perf_counter() - start
+    _forget_callbacks(model)
+    bundle = {"model": model, "target": arguments.target, "target_position": position}
+    write_model(bundle, output, force=arguments.force)
+    print(
+        f"{type(inner).__name__} fitted on {len(X)} rows x {X.shape[1]} columns"
+        f"{'' if y is None else f', {y.nunique()} classes'} in {seconds:.1f} s; saved as {output}."
+    )
+    print(f"Next: synth-estimators sample --model {output} --n-samples {len(X)} --output rows.csv")
+    return 0
+
+
+def _check_features(X: pd.DataFrame) -> None:
+    """Refuse text and empty cells in words of the command line."""
+    import pandas as pd
+
+    for name, column in X.items():
+        if not pd.api.types.is_numeric_dtype(column.dtype):
+            example = column.dropna().iloc[0] if column.notna().any() else None
+            raise CliError(
+                f"column {name!r} holds no numbers (for example {example!r}); name it with "
+                "--target if it holds the labels, or leave it out with --drop."
+            )
+    empty = X.isna().sum()
+    if empty.any():
+        name = empty.index[empty.to_numpy() > 0][0]
+        raise CliError(
+            f"column {name!r} has {empty[name]} empty cells; fill them, or leave such rows out "
+            "with --drop-missing."
+        )
+
+
+def drop_missing(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out rows with empty or infinite cells and say how many."""
+    import numpy as np
+
+    numeric = frame.select_dtypes("number").to_numpy(dtype=np.float64, na_value=np.nan)
+    keep = frame.notna().all(axis=1).to_numpy() & ~np.isinf(numeric).any(axis=1)
+    if not keep.any():
+        raise CliError("every row has an empty cell; nothing is left to work with.")
+    if not keep.all():
+        note(f"{int((~keep).sum())} of {len(frame)} rows have empty cells; left out.")
+        frame = frame[keep].reset_index(drop=True)
+    return frame
+
+
+def check_target(y: pd.Series) -> pd.Series:
+    """Refuse targets that are no class labels."""
+    import pandas as pd
+
+    n_classes = y.nunique()
+    if y.isna().any():
+        raise CliError(
+            f"target {y.name!r} is empty in {int(y.isna().sum())} rows; fill or remove these rows."
+        )
+    if n_classes < 2:
+        raise CliError(f"target {y.name!r} has one class ({y.iloc[0]!r}); expected at least two.")
+    if pd.api.types.is_float_dtype(y.dtype) and (y % 1 != 0).any():
+        raise CliError(
+            f"target {y.name!r} holds {n_classes} different numbers with decimals; expected class "
+            "labels. Group them into classes first."
+        )
+    if n_classes > max(20, len(y) // 10):
+        raise CliError(
+            f"target {y.name!r} has {n_classes} different values in {len(y)} rows; expected class "
+            "labels. Is it an identifier or a measurement?"
+        )
+    if pd.api.types.is_float_dtype(y.dtype):
+        return y.astype("int64")
+    return y if pd.api.types.is_numeric_dtype(y.dtype) else y.astype(str).astype(object)
+
+
+def parse_settings(settings: list[str], generator: Any) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` words; values are Python literals, true, false, none or text."""
+    known = generator.get_params(deep=False)
+    parsed = {}
+    for setting in settings:
+        key, sign, text = setting.partition("=")
+        key, text = key.strip(), text.strip()
+        if not sign or not key or not text:
+            raise CliError(f"--set {setting!r} is not KEY=VALUE; for example latent_dim=16.")
+        if key not in known:
+            raise CliError(
+                f"--set: {type(generator).__name__} has no parameter {key!r}; "
+                f"{known_names(known, key)}"
+            )
+        if text.lower() in _WORDS:
+            parsed[key] = _WORDS[text.lower()]
+            continue
+        try:
+            parsed[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            parsed[key] = text
+    return parsed
+
+
+def _build_generator(arguments, X, *, has_target):
+    """Return the model to fit and the generator inside it."""
+    import synth_estimators as se
+
+    name = arguments.generator or ("CVAE" if has_target else "VAE")
+    if name == "CVAE" and not has_target:
+        raise CliError("--generator CVAE needs --target; without labels use VAE.")
+    inner = getattr(se, name)()
+    if "random_state" in inner.get_params(deep=False):
+        inner.set_params(random_state=arguments.seed)
+    inner.set_params(**parse_settings(arguments.settings, inner))
+    model = inner
+    if has_target and name not in _CONDITIONAL:
+        model = se.ClassConditionalGenerator(inner, random_state=arguments.seed)
+    if arguments.log2:
+        counts = all(dtype.kind in "iub" for dtype in X.dtypes)
+        model = se.TransformedGenerator(model, transformer=se.Log2Transformer(round_counts=counts))
+    return model, inner
+
+
+def _forget_callbacks(model):
+    """Take the progress bar out of fitted clones, so that it is not saved with them."""
+    pending = [model]
+    while pending:
+        part = pending.pop()
+        part.__dict__.pop("_skl_callbacks", None)
+        pending += [
+            p
+            for p in (getattr(part, "generator_", None), getattr(part, "generator", None))
+            if p is not None
+        ]
+        pending += list(getattr(part, "generators_", []))
+
+
+def run_sample(arguments: argparse.Namespace) -> int:
+    """Draw rows from a saved generator, chunk by chunk."""
+    output = arguments.output
+    check_suffix(output, TABLE_SUFFIXES, option="--output")
+    check_output(output, force=arguments.force, inputs=[arguments.model])
+    bundle = read_model(arguments.model)
+    label = _known_label(bundle["model"], arguments.label)
+    n_samples = arguments.n_samples
+    with (
+        atomic_path(output, force=arguments.force) as temporary,
+        TableWriter(temporary, output.suffix.lower()) as writer,
+        progress(n_samples, unit="row", text="sampling") as bar,
+    ):
+        for chunk in _chunks(bundle, n_samples, label=label, seed=arguments.seed):
+            writer.write(chunk)
+            bar.update(len(chunk))
+    print(f"{n_samples} rows written to {output}.")
+    return 0
+
+
+def _known_label(model: Any, text: str | None) -> Any:
+    """Find the class that the user's word names."""
+    if text is None:
+        return None
+    classes = getattr(model, "classes_", None)
+    if classes is None:
+        raise CliError("--label: the model was fitted without labels; leave --label out.")
+    for label in classes.tolist():
+        if str(label) == text:
+            return label
+    names = [str(label) for label in classes]
+    raise CliError(f"--label: no class {text!r}; {known_names(names, text)}")
+
+
+def _chunks(bundle, n_samples, *, label, seed):
+    """Yield data frames of rows, the labels in the place of the target."""
+    from synth_estimators._random import spawn_seeds
+
+    model, target = bundle["model"], bundle["target"]
+    chunk_size = max(1, _CHUNK_ELEMENTS // max(1, getattr(model, "n_features_in_", 1)))
+    sizes = [chunk_size] * (n_samples // chunk_size)
+    if n_samples % chunk_size or n_samples == 0:
+        sizes.append(n_samples % chunk_size)
+    labelled = hasattr(model, "classes_") and hasattr(model, "sample_labeled")
+    if not labelled and n_samples > 0 and hasattr(model, "sample_iter"):
+        rows = model.sample_iter(n_samples, chunk_size=chunk_size, random_state=seed)
+        yield from map(_as_frame, rows)
+        return
+    for size, chunk_seed in zip(sizes, spawn_seeds(seed, len(sizes)), strict=True):
+        if not labelled:
+            yield _as_frame(model.sample(size, random_state=chunk_seed))
+            continue
+        if label is None:
+            X, y = model.sample_labeled(size, random_state=chunk_seed)
+        else:
+            X, y = model.sample_labeled(None, class_counts={label: size}, random_state=chunk_seed)
+        X = _as_frame(X)
+        position = bundle["target_position"]
+        position = X.shape[1] if position is None else min(position, X.shape[1])
+        X.insert(position, target or "label", y)
+        yield X
+
+
+def _as_frame(X: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    if isinstance(X, pd.DataFrame):
+        return X
+    if hasattr(X, "to_pandas"):
+        return X.to_pandas()
+    return pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    """Judge a table of synthetic rows."""
+    from synth_estimators.cli._scores import Judge, format_scores, legend, shuffled_columns
+
+    if arguments.json is not None:
+        check_suffix(arguments.json, (".json",), option="--json")
+        inputs = [arguments.train, arguments.holdout, arguments.synthetic]
+        check_output(arguments.json, force=arguments.force, inputs=inputs)
+    train = read_table(arguments.train, option="--train")
+    holdout = _same_columns(
+        read_table(arguments.holdout, option="--holdout"), train, arguments, "--holdout"
+    )
+    synthetic = _same_columns(
+        read_table(arguments.synthetic, option="--synthetic"), train, arguments, "--synthetic"
+    )
+    target = arguments.target
+    if target is not None:
+        check_target(split_target(train, target, source=f"--train {arguments.train}")[1])
+    ratio = len(train) / len(holdout)
+    if not 2 / 3 <= ratio <= 3 / 2:
+        note(
+            f"--train has {len(train)} rows and --holdout {len(holdout)}; privacy numbers are the "
+            "most telling when both are about as large."
+        )
+    judge = Judge(train, holdout, target=target, seed=arguments.seed)
+    rows = [
+        ("synthetic rows", synthetic),
+        ("training rows (limit)", train),
+        ("shuffled columns (floor)", shuffled_columns(train, seed=arguments.seed)),
+    ]
+    scores = {}
+    with progress(len(rows), unit="table", text="comparing") as bar:
+        for name, table in rows:
+            scores[name] = judge.scores(table)
+            bar.update()
+    print(
+        f"{len(synthetic)} synthetic rows against {len(holdout)} held-out real rows "
+        f"({len(train)} training rows, {train.shape[1]} columns)\n"
+    )
+    print(format_scores(scores, first_column="rows"))
+    print()
+    print(legend(scores, n_rows=min(len(synthetic), len(holdout))))
+    copies = scores["synthetic rows"]["exact_copy_share"]
+    if copies > 0:
+        print(f"{copies:.1%} of the synthetic rows are exact copies of training rows.")
+    if arguments.json is not None:
+        _write_json(arguments, scores, train=train, holdout=holdout, synthetic=synthetic)
+        print(f"Numbers written to {arguments.json}.")
+    return 0
+
+
+def _same_columns(frame, train, arguments, option):
+    path = getattr(arguments, option.lstrip("-"))
+    missing = [name for name in train.columns if name not in frame.columns]
+    extra = [name for name in frame.columns if name not in train.columns]
+    if missing:
+        raise CliError(f"{option} {path} lacks the column {missing[0]!r} of --train.")
+    if extra:
+        raise CliError(f"{option} {path} has a column {extra[0]!r} that --train lacks.")
+    return frame[list(train.columns)]
+
+
+def _write_json(arguments, scores, **tables):
+    import json
+    import math
+
+    from synth_estimators import __version__
+
+    def plain(value):
+        value = float(value)
+        return value if math.isfinite(value) else None
+
+    report = {
+        "version": __version__,
+        "seed": arguments.seed,
+        "target": arguments.target,
+        "files": {key: str(getattr(arguments, key)) for key in tables},
+        "n_rows": {key: len(table) for key, table in tables.items()},
+        "scores": {
+            name: {key: plain(value) for key, value in row.items()} for name, row in scores.items()
+        },
+    }
+    write_text(json.dumps(report, indent=2) + "\n", arguments.json, force=arguments.force)
