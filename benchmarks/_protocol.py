@@ -158,7 +158,7 @@ class Task:
 
     def print(self):
         """Print one line a variant."""
-        print(f"\n{self.name}, microseconds of CPU per {self.unit}")
+        print(f"\n{self.name}, microseconds per {self.unit}")
         print(f"  {'':<34}{'q25':>12}{'min':>12}{'median':>12}{'faster':>9}")
         slowest = max(self.time_of(name) for name in self.seconds)
         for name, values in self.seconds.items():

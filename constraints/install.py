@@ -140,20 +140,22 @@ def install(python, wanted, constraints, torch_index):
     """Install torch alone, then the other requirements, then the package."""
     environ = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
-    def pip_install(*arguments):
-        command = [str(python), "-m", "pip", "install", *arguments]
+    def pip(*arguments):
+        command = [str(python), "-m", "pip", *arguments]
         subprocess.run(command, check=True, env=environ, cwd=ROOT)
 
     # A CPU build that is found here satisfies every later requirement, so that none of them pulls
     # the build with the GPU libraries.
     index = ["--extra-index-url", torch_index] if torch_index else []
     pin = torch_pin(constraints)
+    # While the package is there, pip complains that its xgboost is missing.
+    pip("uninstall", "-qq", "--yes", "synth-estimators")
     print(f"Installing {pin} into {python.parents[1]} ...", flush=True)
-    pip_install(*index, pin)
+    pip("install", *([] if sys.stdout.isatty() else ["-qq"]), *index, pin)
     print(f"Installing {len(wanted)} requirements and what they need ...", flush=True)
-    pip_install("-qq", "--constraint", str(constraints.resolve()), *wanted)
+    pip("install", "-qq", "--constraint", str(constraints.resolve()), *wanted)
     # The requirements are in; --no-deps keeps pip from asking for xgboost beside xgboost-cpu.
-    pip_install("-qq", "--no-deps", "--no-build-isolation", "--editable", ".")
+    pip("install", "-qq", "--no-deps", "--no-build-isolation", "--editable", ".")
 
 
 def torch_pin(constraints):

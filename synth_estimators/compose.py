@@ -812,11 +812,16 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
     def _draw_labels(self, n_samples, rng, *, stratified=False):
         if not stratified:
             return super()._draw_labels(n_samples, rng)
+        counts = self._apportion(n_samples)
+        return rng.permutation(np.repeat(np.arange(len(counts)), counts))
+
+    def _apportion(self, n_samples):
+        """Rows of each class in the training proportions, by largest remainders."""
         wanted = n_samples * self.class_prior_
         counts = np.floor(wanted).astype(np.intp)
         largest = np.argsort(counts - wanted, kind="stable")[: n_samples - counts.sum()]
         counts[largest] += 1
-        return rng.permutation(np.repeat(np.arange(len(counts)), counts))
+        return counts
 
     def _sample(self, n_samples, rng, *, y=None, **request):
         _check_keywords(self.generators_[0], "sample", request)
@@ -860,6 +865,47 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
             Row ``i`` belongs to label ``y[i]``.
         """
         return self._sample_rows(n_samples, random_state, y=y, **request)
+
+    def sample_labeled(
+        self,
+        n_samples: int | None = 1,
+        *,
+        class_counts: Mapping | None = None,
+        random_state: Any = None,
+        **request: Any,
+    ) -> tuple[Any, np.ndarray]:
+        """Draw rows together with their labels.
+
+        Parameters
+        ----------
+        n_samples : int or None, default=1
+            Number of rows; may be None when ``class_counts`` is given.
+
+        class_counts : dict, default=None
+            Exact number of rows of each class, ``{label: count}``. None draws labels in the
+            training proportions (exactly in these, up to rounding, with ``stratified=True``).
+
+        random_state : int, RandomState instance or None, default=None
+            As in ``sample``.
+
+        **request : dict
+            Further keywords of ``generator.sample``, for example ``stratified``.
+
+        Returns
+        -------
+        X_gen : ndarray or data frame of shape (n_samples, n_features)
+            The rows, in random order.
+
+        y_gen : ndarray of shape (n_samples,)
+            The label of each row.
+        """
+        check_is_fitted(self)
+        if class_counts is None and n_samples is not None and request.get("stratified"):
+            counts = self._apportion(check_n_samples(n_samples))
+            class_counts = dict(zip(self.classes_.tolist(), counts.tolist(), strict=True))
+        return super().sample_labeled(
+            n_samples, class_counts=class_counts, random_state=random_state, **request
+        )
 
     def _has_density(self):
         return self.score_kind != "neg_energy"

@@ -43,7 +43,7 @@ def small_labels():
 
 @pytest.fixture
 def mixed_frame(small_table):
-    """``small_table`` as a frame of float, float32 and integer columns, unsorted names, odd index."""
+    """``small_table`` as a frame of float, float32 and integer columns, with an index."""
     frame = pd.DataFrame(small_table, columns=["gene", "age", "bmi", "count", "dose", "alpha"])
     frame["age"] = frame["age"].round().astype("int64")
     frame["count"] = frame["count"].round().astype("int32")

@@ -377,6 +377,7 @@ def test_stratified_draws_the_training_proportions(shifted, small_labels):
     model = ClassConditionalGenerator(Gaussian(), random_state=0).fit(shifted, small_labels)
     X_gen, y_gen = model.sample_labeled(50, stratified=True)
     assert_array_equal(X_gen[:, 0] > 50, y_gen == "case")
+    assert (y_gen == "case").sum() == 30
     assert ((model.sample(50, stratified=True)[:, 0] > 50).sum()) == 30
     assert ((model.sample(7, stratified=True)[:, 0] > 50).sum()) == 4
     assert all(part.last_request_ for part in model.generators_)

@@ -234,8 +234,11 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
                     f"freeze pattern {pattern!r} matches no parameter; the network has "
                     f"{sorted(named)}."
                 )
+        frozen = {name for name in named if any(fnmatch.fnmatch(name, p) for p in patterns)}
+        if len(frozen) == len(named):
+            raise ValueError(f"freeze={self.freeze!r} leaves no parameter to train.")
         for name, parameter in named.items():
-            parameter.requires_grad_(not any(fnmatch.fnmatch(name, p) for p in patterns))
+            parameter.requires_grad_(name not in frozen)
 
     @property
     def _network_names(self):

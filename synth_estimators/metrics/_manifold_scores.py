@@ -69,8 +69,8 @@ def alpha_precision(
     >>> import numpy as np
     >>> from synth_estimators.metrics import alpha_precision
     >>> X = np.random.default_rng(0).normal(size=(60, 2))
-    >>> round(alpha_precision(X, X), 2)
-    1.0
+    >>> bool(alpha_precision(X, X) > 0.95)
+    True
     """
     scores = alpha_precision_beta_recall(
         X_real,

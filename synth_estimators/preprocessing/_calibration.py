@@ -109,6 +109,8 @@ def ledoit_wolf_spectrum(rows, squared_singular):
         Weight of the scaled identity, in [0, 1].
     """
     n_rows, n_columns = rows.shape
+    if n_columns == 0:
+        return np.empty(0), 0.0, 0.0
     squared_norms = np.einsum("ij,ij->i", rows, rows)
     mean_variance = squared_singular.sum() / (n_rows * n_columns)
     energy = (squared_singular**2).sum() / n_rows**2
@@ -347,7 +349,8 @@ class CalibratedFrame:
     def reference_rows(self):
         """Number of model rows behind the tabulated distributions."""
         n_columns = max(1, len(self.varying_))
-        return int(np.clip(20_000_000 // n_columns, 1_000, _REFERENCE_ROWS))
+        wanted = np.clip(1_500_000 // n_columns, _REFERENCE_ROWS, 20_000)
+        return int(np.clip(20_000_000 // n_columns, 1_000, wanted))
 
     def fit_reference(self, draw, design, rng):
         """Tabulate the distribution of model scores and model columns.

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-__all__ = ["MISSING", "MixedTable", "as_frame", "category_label", "read_tables"]
+__all__ = [
+    "MISSING",
+    "MixedTable",
+    "as_frame",
+    "category_label",
+    "is_discrete_dtype",
+    "read_tables",
+]
 
 #: Category of a missing cell in a discrete column.
 MISSING = "<NA>"
@@ -140,7 +147,8 @@ def _labels(column):
     return raw, labels
 
 
-def _is_discrete(dtype):
+def is_discrete_dtype(dtype: Any) -> bool:
+    """Whether columns of this type are discrete by default: text, categories, booleans."""
     return (
         pd.api.types.is_object_dtype(dtype)
         or isinstance(dtype, pd.CategoricalDtype)
@@ -153,7 +161,7 @@ def _discrete_mask(frame, discrete_columns):
     columns = list(frame.columns)
     if isinstance(discrete_columns, str):
         if discrete_columns == "auto":
-            return np.array([_is_discrete(dtype) for dtype in frame.dtypes], dtype=bool)
+            return np.array([is_discrete_dtype(dtype) for dtype in frame.dtypes], dtype=bool)
         raise ValueError(
             f"discrete_columns={discrete_columns!r} is not understood; pass 'auto', a list of "
             "column names or a boolean mask."
@@ -229,7 +237,7 @@ def _temporal(column, *, label, name, delta):
 
 
 def _numeric(column, *, label, name):
-    if _is_discrete(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+    if is_discrete_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         original, column = column, pd.to_numeric(column.astype(object), errors="coerce")
         bad = column.isna() & original.notna()
         if bad.any():

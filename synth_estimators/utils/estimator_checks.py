@@ -148,12 +148,20 @@ def _require_raises(kinds, match, message, function, *args, **kwargs):
     raise AssertionError(f"{message}; nothing was raised.")
 
 
+def _call(estimator, method, *args):
+    return getattr(estimator, method)(*args)
+
+
 def _different(A, B):
     return not np.array_equal(_array(A), _array(B))
 
 
+def _numpy_state():
+    return np.random.get_state(legacy=False)  # noqa: NPY002
+
+
 def _global_random_states():
-    states = {"python": random.getstate(), "numpy": pickle.dumps(np.random.get_state(legacy=False))}
+    states = {"python": random.getstate(), "numpy": pickle.dumps(_numpy_state())}
     torch = sys.modules.get("torch")
     if torch is not None:
         states["torch"] = torch.get_rng_state().numpy().tobytes()
@@ -189,7 +197,9 @@ def check_generator_unfitted(name, estimator):
                 NotFittedError,
                 "",
                 f"{name}.{method} must raise NotFittedError before fit",
-                lambda *a, call=getattr(unfitted, method): list(a) and call(*a),
+                _call,
+                unfitted,
+                method,
                 *args,
             )
 
@@ -398,7 +408,7 @@ def check_generator_parallel(name, estimator):
                 rows,
                 expected,
                 rtol=1e-5,
-                err_msg=f"{name}: rows of a fit under {backend!r} differ from those of a serial fit",
+                err_msg=f"{name}: rows of a fit under {backend!r} differ from a serial fit",
             )
 
 
@@ -417,7 +427,8 @@ def check_generator_container(name, estimator):
     )
     _require(
         rows.dtypes.tolist() == frame.dtypes.tolist(),
-        f"{name}.sample returned dtypes {rows.dtypes.to_dict()}, expected {frame.dtypes.to_dict()}.",
+        f"{name}.sample returned dtypes {rows.dtypes.to_dict()}, expected "
+        f"{frame.dtypes.to_dict()}.",
     )
     _require(
         rows.index.tolist() == list(range(9)), f"{name}.sample must return a fresh RangeIndex."
@@ -675,7 +686,7 @@ def check_generator_sample_iter(name, estimator):
         )
     _require(
         _different(chunks[0], chunks[1]),
-        f"{name}.sample_iter yields the same chunk again and again.",
+        f"{name}.sample_iter yields the same chunk again.",
     )
     again = list(fitted.sample_iter(10, chunk_size=4))
     assert_array_equal(
@@ -855,7 +866,8 @@ def check_generator_sample_labeled(name, estimator):
     agree = np.mean(_nearest_class(X_gen, X, y) == y_gen)
     _require(
         agree >= 0.9,
-        f"{name}.sample_labeled: only {agree:.0%} of the rows lie nearest to the mean of their class.",
+        f"{name}.sample_labeled: only {agree:.0%} of the rows lie nearest to the mean of their "
+        "class.",
     )
     # Five standard deviations of a binomial share of 400 rows: 5 * sqrt(0.5 * 0.5 / 400).
     for label, share in zip(_LABELS, (0.5, 0.25, 0.25), strict=True):
@@ -1045,7 +1057,8 @@ def check_generator_training_record(name, estimator):
     )
     _require(
         len(fitted.history_) == fitted.n_iter_,
-        f"{name}.history_ must have one row an epoch ({fitted.n_iter_}), got {len(fitted.history_)}.",
+        f"{name}.history_ must have one row an epoch ({fitted.n_iter_}), got "
+        f"{len(fitted.history_)}.",
     )
     _require(hasattr(fitted, "net_"), f"{name} must keep its network as net_.")
 

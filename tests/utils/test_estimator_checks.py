@@ -289,7 +289,7 @@ class ShufflesRows(LatentNormal):
         (LossAsScore, "score", "higher must be better"),
         (IgnoresWeights, "score", "rows of weight zero must not count"),
         (UsesLabels, "ignores_labels", "fit must ignore y"),
-        (SameChunk, "sample_iter", "the same chunk again and again"),
+        (SameChunk, "sample_iter", "the same chunk again"),
         (LosesRowsInChunks, "sample_iter", "gave chunks of"),
         (Unpicklable, "pickle", "other rows after pickle"),
         (WrongLabels, "labels_aligned", "lie nearest to the mean of their class"),
