@@ -208,7 +208,8 @@ def print_targets(targets):
 def save(name, *, tasks=(), targets=(), quick=False, **extra):
     """Write ``results/<name>.json``, and the raw times of every round to ``results/<name>.csv``.
 
-    Quick runs go to files of their own (``<name>.quick.json``): they never replace real numbers.
+    Quick and partial runs go to files of their own (``<name>.quick.json``): they never replace
+    the numbers of a whole run.
     """
     RESULTS.mkdir(exist_ok=True)
     stem = f"{name}.quick" if quick else name

@@ -18,24 +18,28 @@ END = "<!-- end of table -->"
 
 # Column of the file, header in the table, decimals.
 SCORES = (
-    ("ks", "mean KS", 3),
+    ("mean_ks", "mean KS", 3),
     ("corr_mae", "corr. error", 3),
-    ("c2st", "tree C2ST", 2),
+    ("c2st_xgb", "tree C2ST", 2),
     ("coverage", "coverage", 2),
-    ("membership", "membership", 2),
+    ("dcr_share", "DCR share", 2),
+    ("membership_auc", "membership", 2),
+    ("fit_sample_cpu_s", "seconds", 1),
 )
 
 
 def main():
     """Print, write or check the block."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="SKCMPositive_4", help="value of the column `data`")
-    parser.add_argument("--mode", default="independent", help="value of the column `mode`")
+    parser.add_argument("--table", default="SKCMPositive_4", help="value of the column `table`")
+    parser.add_argument(
+        "--stratified", action="store_true", help="stratified instead of independent rows"
+    )
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--write", action="store_true")
     action.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    block = make_block(pd.read_csv(ROOT / SOURCE), data=args.data, mode=args.mode)
+    block = make_block(pd.read_csv(ROOT / SOURCE), table=args.table, stratified=args.stratified)
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     pattern = re.compile(re.escape(START) + ".*?" + re.escape(END), re.DOTALL)
@@ -51,16 +55,18 @@ def main():
         print(block)
 
 
-def make_block(results, *, data, mode):
+def make_block(results, *, table, stratified):
     """Return the markdown block: one row a generator, mean and spread over the splits."""
-    wanted = {"data", "mode", "generator", *(name for name, _, _ in SCORES)}
+    wanted = {"table", "generator", *(name for name, _, _ in SCORES)}
     missing = sorted(wanted - set(results.columns))
     if missing:
         sys.exit(f"{SOURCE} lacks the columns {missing}; it has {list(results.columns)}.")
-    # Limits, such as the training rows, are the same in either mode.
-    rows = results[(results["data"] == data) & results["mode"].isin([mode, "limit"])]
+    names = results["generator"]
+    # Limits, such as the training rows, and baselines without a mode are drawn in one way only.
+    is_wanted = names.str.contains("stratified") == stratified
+    rows = results[(results["table"] == table) & (is_wanted | names.str.contains("limit"))]
     if rows.empty:
-        sys.exit(f"{SOURCE} has no rows with data={data!r} and mode={mode!r}.")
+        sys.exit(f"{SOURCE} has no such rows of the table {table!r}.")
     lines = [
         "| generator | " + " | ".join(header for _, header, _ in SCORES) + " |",
         "|---|" + "---|" * len(SCORES),

@@ -148,10 +148,10 @@ def install(python, wanted, constraints, torch_index):
     # the build with the GPU libraries.
     index = ["--extra-index-url", torch_index] if torch_index else []
     pin = torch_pin(constraints)
-    # While the package is there, pip complains that its xgboost is missing.
-    pip("uninstall", "-qq", "--yes", "synth-estimators")
     print(f"Installing {pin} into {python.parents[1]} ...", flush=True)
     pip("install", *([] if sys.stdout.isatty() else ["-qq"]), *index, pin)
+    # While the package is there, pip complains that its xgboost is missing.
+    pip("uninstall", "-qq", "--yes", "synth-estimators")
     print(f"Installing {len(wanted)} requirements and what they need ...", flush=True)
     pip("install", "-qq", "--constraint", str(constraints.resolve()), *wanted)
     # The requirements are in; --no-deps keeps pip from asking for xgboost beside xgboost-cpu.

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from pathlib import Path
 
 import matplotlib
@@ -91,6 +92,13 @@ def _skip_helpers(app, what, name, obj, skip, options):
     return skip
 
 
+def _escape_attribute_names(app, what, name, obj, options, lines):
+    """Keep names such as n_features_in_ in the types of numpydoc from being read as links."""
+    for position, line in enumerate(lines):
+        lines[position] = re.sub(r"(?<![`\w.*])(n_\w*[a-z])_(?=[,)\s]|$)", r"\1\\_", line)
+
+
 def setup(app):
     """Leave methods that scikit-learn documents out of the class pages."""
     app.connect("autodoc-skip-member", _skip_helpers)
+    app.connect("autodoc-process-docstring", _escape_attribute_names, priority=900)

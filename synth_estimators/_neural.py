@@ -180,7 +180,9 @@ class NeuralGenerator(CallbackSupportMixin, BaseGenerator):
         n_weights = sum(parameter.numel() for parameter in net.module_.parameters())
         try:
             with (
-                fast_matmul(6 * n_weights * net.batch_size, mode=self.matmul) as backend,
+                fast_matmul(
+                    6 * n_weights * net.batch_size, mode=self.matmul, device=self.device
+                ) as backend,
                 limit_threads_in_workers(),
             ):
                 net.partial_fit(rows, epochs=epochs)

@@ -50,11 +50,7 @@ def discover():
     for module in public_modules():
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name, None)
-            if (
-                inspect.isclass(value)
-                and issubclass(value, BaseEstimator)
-                and hasattr(value, "fit")
-            ):
+            if is_estimator(value):
                 found[name] = value
     return {name: found[name] for name in sorted(found) if name not in BASE_CLASSES}
 
@@ -77,7 +73,14 @@ SETTINGS = {
         cls(**TINY_NET),
         # Without the frame the labels are learned, which takes some steps.
         cls(
-            2, hidden=(8,), max_epochs=12, batch_size=12, network="published", calibration="margins"
+            2,
+            hidden=(8,),
+            network="published",
+            calibration="margins",
+            max_epochs=25,
+            lr=0.02,
+            validation_fraction=None,
+            early_stopping=False,
         ),
     ],
     "VAE": lambda cls: [
@@ -242,10 +245,15 @@ def test_tables_name_existing_classes():
     assert set(EXPECTED_FAILURES) <= set(CLASSES)
 
 
+def by_kind(names):
+    """Constants, then classes, then functions, each alphabetical: the order the linter keeps."""
+    return sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+
+
 def test_public_names_are_sorted_and_exist():
     for module in public_modules():
         names = list(getattr(module, "__all__", []))
-        assert names == sorted(names), f"{module.__name__}.__all__ is not alphabetical"
+        assert names in (sorted(names), by_kind(names)), f"{module.__name__}.__all__ is not sorted"
         assert len(names) == len(set(names)), f"{module.__name__}.__all__ repeats names"
         missing = [name for name in names if not hasattr(module, name)]
         assert missing == [], f"{module.__name__}.__all__ names what is not there: {missing}"

@@ -64,12 +64,6 @@ def test_top_level_names_are_those_of_the_packages():
     assert sorted(set(synth_estimators.__all__) - documented - {"__version__"}) == []
 
 
-@pytest.mark.parametrize("package", ["", *(f".{package}" for package in PACKAGES)])
-def test_all_is_alphabetical(package):
-    names = importlib.import_module(f"synth_estimators{package}").__all__
-    assert list(names) == sorted(names)
-
-
 def test_every_user_guide_link_of_a_docstring_has_its_target():
     targets = set()
     for page in DOCS.rglob("*.rst"):

@@ -8,23 +8,20 @@ stratified rows?
 """
 
 # %%
-# The counts are negative binomial, with two groups of genes that rise and fall together, library
-# sizes that vary, and two classes of samples.
+# The counts are negative binomial, with two groups of genes that rise and fall together and library
+# sizes that vary.
 
 import numpy as np
 import pandas as pd
 
 rng = np.random.default_rng(0)
 n_samples, n_genes = 240, 300
-labels = rng.integers(0, 2, n_samples)
 activity = rng.normal(size=(n_samples, 2))
 loadings = np.zeros((2, n_genes))
 loadings[0, :100] = rng.normal(0.5, 0.2, 100)
 loadings[1, 80:180] = rng.normal(0.4, 0.2, 100)
-effect = np.zeros(n_genes)
-effect[:40] = rng.normal(0.0, 1.0, 40)
 
-log_mean = rng.normal(4.0, 1.2, n_genes) + activity @ loadings + np.outer(labels, effect)
+log_mean = rng.normal(4.0, 1.2, n_genes) + activity @ loadings
 mean = np.exp(log_mean + rng.normal(0.0, 0.2, (n_samples, 1)))
 dispersion = 0.2
 counts = pd.DataFrame(
@@ -45,7 +42,8 @@ pipe.fit(train)
 pipe.sample(3).iloc[:, :6]
 
 # %%
-# Training stopped when the held-out loss no longer fell, and the best weights were kept.
+# Training stopped when the loss of validation rows no longer fell, and the weights of the marked
+# epoch were kept.
 
 from synth_estimators.inspection import EmbeddingDisplay, LossCurveDisplay
 
@@ -73,9 +71,8 @@ pd.Series(
 ).round(3)
 
 # %%
-# On the logarithmic scale, sampled rows lie among the held-out ones along the first two principal
-# components. The two groups in the figure are the two classes; the generator was not told of
-# them.
+# On the logarithmic scale and along the first two principal components, which are the two groups of
+# genes, sampled rows spread over the region of the held-out ones.
 
 log_holdout, log_rows = np.log2(holdout + 1), np.log2(independent + 1)
 EmbeddingDisplay.from_predictions(log_holdout, log_rows, random_state=0)

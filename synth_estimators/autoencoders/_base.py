@@ -39,7 +39,6 @@ POSITIVE_WEIGHT = [Interval(Real, 0, None, closed="left")]
 
 _SPAN_COLUMNS = 2_000
 _COMPLETION_ROWS = 4_000
-_CHUNK_BYTES = 4_000_000
 _CLIP_WARNING = 0.1
 
 
@@ -255,16 +254,17 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
         """Decode in chunks that stay in cache, into one array."""
         import torch
 
-        from synth_estimators._engine import fast_matmul
+        from synth_estimators._engine import chunk_rows, fast_matmul
 
         net = self.net_
         module = net.module_.eval()
         n_columns = self._n_coordinates
         widest = max([n_columns, *self._module_params["hidden"]])
-        chunk = int(np.clip(_CHUNK_BYTES // (4 * (widest + n_columns)), 256, 4096))
+        chunk = chunk_rows(widest + n_columns)
         result = np.empty((len(codes), n_columns), dtype=np.float32)
         n_weights = sum(p.numel() for p in module.decoder.parameters())
-        with torch.inference_mode(), fast_matmul(2 * n_weights * chunk, mode=self.matmul):
+        switch = fast_matmul(2 * n_weights * chunk, mode=self.matmul, device=self.device)
+        with torch.inference_mode(), switch:
             for start in range(0, len(codes), chunk):
                 part = slice(start, start + chunk)
                 block = torch.as_tensor(
@@ -299,8 +299,10 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
         n_rows = int(np.clip(40_000_000 // max(1, n_columns), 1_000, _COMPLETION_ROWS))
         terms = None if design is None else design[rng.integers(len(design), size=n_rows)]
         decoded = self._span_rows(self._decode_codes(self._draw_codes(n_rows, rng), terms))
-        self._decoded_mean = decoded.mean(axis=0, dtype=np.float64)
-        decoded = decoded - self._decoded_mean
+        # the frame holds the location of every class; the network must not move it
+        terms = np.ones((n_rows, 1)) if terms is None else terms
+        self._decoded_location = np.linalg.lstsq(terms, decoded.astype(np.float64), rcond=1e-10)[0]
+        decoded = decoded - terms @ self._decoded_location
         seen = decoded.T.astype(np.float64) @ decoded / max(1, len(decoded))
         if self._in_span:
             target = np.diag(wanted.variances)
@@ -322,7 +324,8 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
 
     def _draw_scores(self, n_samples, rng, design):
         decoded = self._decode_codes(self._draw_codes(n_samples, rng), design)
-        rows = self._span_rows(decoded) - self._decoded_mean
+        terms = np.ones((n_samples, 1)) if design is None else design
+        rows = self._span_rows(decoded) - terms @ self._decoded_location
         noise = rng.standard_normal((n_samples, self._completion.shape[1]))
         rows = rows + noise @ self._completion.T
         if self._in_span:

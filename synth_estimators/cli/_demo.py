@@ -34,6 +34,7 @@ COPIER = "training rows (copier)"
 LIMIT = "fresh real rows (limit)"
 
 _MAX_ROWS = 6_000
+_MAX_ROWS_OF_THREE_ROUNDS = 1_500
 _MAX_COLUMNS = 500
 _MIN_CLASS_ROWS = 12
 _N_FOLDS = 3
@@ -48,40 +49,64 @@ class Table(NamedTuple):
     title: str
 
 
+class Round(NamedTuple):
+    """What came out of one assignment of the three parts."""
+
+    search: Any
+    synthetic: pd.DataFrame
+    holdout: Table
+    scores: dict[str, dict[str, float]]
+
+
 def run_demo(arguments: argparse.Namespace) -> int:
     """Split, tune, sample, judge, print and save."""
     _check_folder(arguments.output, force=arguments.force)
     table = _load(arguments)
-    train, holdout, fresh = _three_parts(table, seed=arguments.seed)
+    parts = _three_parts(table, seed=arguments.seed)
+    n_rounds = 3 if len(table.X) <= _MAX_ROWS_OF_THREE_ROUNDS else 1
     print(
         f"{table.title}: {len(table.X)} rows, {table.X.shape[1]} columns, target {table.y.name!r}"
     )
     print(
-        f"Split by class into three parts of {len(train.X)} rows: train (seen by the generators), "
-        "holdout (judges them), fresh (shows what real rows reach)."
+        f"Split by class into three parts of {len(parts[0].X)} rows: train (the generators see "
+        "it), holdout (judges them),\nfresh (shows what real rows reach)."
+        + (" In three rounds every part plays every role; scores are means." * (n_rounds == 3))
     )
-    baselines = _baselines(arguments.seed)
-    with progress(2 * len(baselines) + 6, unit="step") as bar:
-        bar.set_description(f"tuning {TUNED}")
-        search = _tune(train, seed=arguments.seed)
-        bar.update(2)
-        drawn, seconds = {}, {}
-        for name, generator in {TUNED: search, **baselines}.items():
-            bar.set_description(f"fitting {name}")
-            drawn[name], seconds[name] = _fit_and_sample(generator, train, seed=arguments.seed)
-            bar.update()
-        scores = {}
-        judge = Judge(_joined(train), _joined(holdout), target=table.y.name, seed=arguments.seed)
-        references = {COPIER: _joined(train), LIMIT: _joined(fresh)}
-        for name, rows in {**drawn, **references}.items():
-            bar.set_description(f"judging {name}")
-            scores[name] = judge.scores(rows)
-            if name in seconds:
-                scores[name]["fit_seconds"] = seconds[name]
-            bar.update()
-    _print_results(scores, search, n_rows=len(train.X))
-    _save(arguments, search, drawn[TUNED], scores, holdout, target=table.y.name)
+    sys.stdout.flush()
+    # A round: two steps to tune, one a fit, one a judged table.
+    with progress(n_rounds * (2 + 5 + 7), unit="step") as bar:
+        rounds = [
+            _play(*(parts[(k + role) % 3] for role in range(3)), seed=arguments.seed + k, bar=bar)
+            for k in range(n_rounds)
+        ]
+    scores = {
+        name: pd.DataFrame([part.scores[name] for part in rounds]).mean().to_dict()
+        for name in rounds[0].scores
+    }
+    _print_results(scores, rounds, n_rows=len(parts[0].X))
+    _save(arguments, rounds, scores, target=table.y.name)
     return 0
+
+
+def _play(train: Table, holdout: Table, fresh: Table, *, seed: int, bar: Any) -> Round:
+    """Tune, fit and judge with one part in each role."""
+    bar.set_description(f"tuning {TUNED}")
+    search = _tune(train, seed=seed)
+    bar.update(2)
+    drawn, seconds = {}, {}
+    for name, generator in {TUNED: search, **_baselines(seed)}.items():
+        bar.set_description(f"fitting {name}")
+        drawn[name], seconds[name] = _fit_and_sample(generator, train, seed=seed)
+        bar.update()
+    judge = Judge(_joined(train), _joined(holdout), target=train.y.name, seed=seed)
+    scores = {}
+    for name, rows in {**drawn, COPIER: _joined(train), LIMIT: _joined(fresh)}.items():
+        bar.set_description(f"judging {name}")
+        scores[name] = judge.scores(rows)
+        if name in seconds:
+            scores[name]["fit_seconds"] = seconds[name]
+        bar.update()
+    return Round(search, drawn[TUNED], holdout, scores)
 
 
 def _check_folder(folder: Path, *, force: bool) -> None:
@@ -227,7 +252,9 @@ def _tune(train: Table, *, seed: int) -> Any:
     search = GridSearchCV(
         pipeline,
         {"generator__latent_dim": widths},
-        scoring=make_generator_scorer("neg_energy_distance", random_state=seed),
+        scoring=make_generator_scorer(
+            "neg_energy_distance", n_repeats=3, random_state=seed, error_score="raise"
+        ),
         cv=StratifiedKFold(_N_FOLDS, shuffle=True, random_state=seed),
         error_score="raise",
     )
@@ -250,60 +277,60 @@ def _fit_and_sample(generator: Any, train: Table, *, seed: int) -> tuple[pd.Data
     return X.assign(**{train.y.name: y}), seconds
 
 
-def _print_results(scores: Mapping[str, dict], search: Any, *, n_rows: int) -> None:
-    width = search.best_params_["generator__latent_dim"]
-    tried = [p["generator__latent_dim"] for p in search.cv_results_["params"]]
+def _print_results(scores: Mapping[str, dict], rounds: list[Round], *, n_rows: int) -> None:
+    widths = [part.search.best_params_["generator__latent_dim"] for part in rounds]
+    tried = [p["generator__latent_dim"] for p in rounds[0].search.cv_results_["params"]]
     print(
-        f"Tuned by GridSearchCV over latent_dim {tried}, {_N_FOLDS} folds: {width} is best; "
-        f"{search.seconds_:.1f} s in all.\n"
+        f"CVAE tuned by GridSearchCV over latent_dim {tried} in {_N_FOLDS} folds of train; best: "
+        f"{', '.join(map(str, widths))}; {rounds[0].search.seconds_:.1f} s a search.\n"
     )
     print(format_scores(scores, first_column="generator"))
     print()
-    print(legend(scores, n_rows=n_rows))
+    print(legend(scores, n_rows=n_rows, n_rounds=len(rounds)))
     print(
-        "The last row is the limit: real rows that nobody has seen. The one above shows what "
-        "copying looks like: real in every way and no privacy."
+        "Last row: the limit, real rows that nobody has seen. Row above: what copying looks like,\n"
+        "real in every way and no privacy. Rows are drawn independently (not stratified), "
+        "labels in\nthe training proportions."
     )
-    print("Rows are drawn independently (not stratified), labels in the training proportions.")
     honest = {
         name: row["c2st_auc"]
         for name, row in scores.items()
         if name not in (COPIER, LIMIT) and row["exact_copy_share"] < 0.5
     }
-    best = min(honest, key=lambda name: abs(honest[name] - 0.5))
-    if best == TUNED:
-        print(f"Hardest to tell from real rows by trees: {TUNED} ({honest[TUNED]:.2f}).")
-    else:
-        print(
-            f"Hardest to tell from real rows by trees: {best} ({honest[best]:.2f}); "
-            f"{TUNED} reaches {honest.get(TUNED, scores[TUNED]['c2st_auc']):.2f}."
-        )
+    best = min(honest, key=lambda name: abs(honest[name] - 0.5), default=TUNED)
+    also = "" if best == TUNED else f"; {TUNED} {scores[TUNED]['c2st_auc']:.2f}"
+    print(
+        "Hardest for trees to tell from real rows, copies aside: "
+        f"{best} {scores[best]['c2st_auc']:.2f}{also}."
+    )
 
 
-def _save(arguments, search, synthetic, scores, holdout, *, target):
+def _save(arguments, rounds, scores, *, target):
     folder, force = arguments.output, arguments.force
+    first = rounds[0]
     table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("generator").reset_index()
-    write_table(synthetic, folder / "synthetic.csv", force=force)
+    write_table(first.synthetic, folder / "synthetic.csv", force=force)
     write_table(table, folder / "scores.csv", force=force)
     bundle = {
-        "model": search.best_estimator_,
+        "model": first.search.best_estimator_,
         "target": target,
-        "target_position": synthetic.shape[1] - 1,
+        "target_position": first.synthetic.shape[1] - 1,
     }
     write_model(bundle, folder / "model.joblib", force=force)
     written = ["synthetic.csv", "scores.csv", "model.joblib"]
     if importlib.util.find_spec("matplotlib") is None:
         note("no figures: matplotlib is missing; pip install 'synth-estimators[plot]' brings it.")
     else:
-        written += _save_figures(folder, search, synthetic, holdout, target=target, force=force)
-    print(f"\nWritten to {folder}/: {', '.join(written)}.")
+        written += _save_figures(folder, first, target=target, force=force)
+    origin = "; model, rows and figures are those of the first round" if len(rounds) > 1 else ""
+    print(f"\nWritten to {folder}/: {', '.join(written)}{origin}.")
     print(
         f"Next: synth-estimators sample --model {folder / 'model.joblib'} --n-samples 1000 "
         "--output more.csv"
     )
 
 
-def _save_figures(folder, search, synthetic, holdout, *, target, force):
+def _save_figures(folder, first, *, target, force):
     if "matplotlib.pyplot" not in sys.modules:
         import matplotlib
 
@@ -312,13 +339,14 @@ def _save_figures(folder, search, synthetic, holdout, *, target, force):
 
     from synth_estimators.inspection import EmbeddingDisplay, LossCurveDisplay, MarginalsDisplay
 
-    X_synth = synthetic.drop(columns=target)
+    X_synth, y_synth = split_target(first.synthetic, target, source="synthetic rows")
+    holdout = first.holdout
     displays = {
         "marginals.png": MarginalsDisplay.from_predictions(holdout.X, X_synth, name=TUNED),
         "embedding.png": EmbeddingDisplay.from_predictions(
-            holdout.X, X_synth, y_real=holdout.y, y_synth=synthetic[target], name=TUNED
+            holdout.X, X_synth, y_real=holdout.y, y_synth=y_synth, name=TUNED
         ),
-        "losses.png": LossCurveDisplay.from_estimator(search, name=TUNED),
+        "losses.png": LossCurveDisplay.from_estimator(first.search, name=TUNED),
     }
     for name, display in displays.items():
         write_figure(display.figure_, folder / name, force=force)

@@ -149,15 +149,15 @@ def _cell(value: Any, decimals: int) -> str:
     return "n/a" if math.isnan(value) else f"{value:.{decimals}f}"
 
 
-def legend(scores: Mapping[str, Mapping[str, float]], *, n_rows: int) -> str:
+def legend(scores: Mapping[str, Mapping[str, float]], *, n_rows: int, n_rounds: int = 1) -> str:
     """Say in a line a column what it means and what is ideal."""
     columns = shown_columns(scores)
     width = max(len(column.header) for column in columns)
     lines = [f"  {column.header.ljust(width)}  {column.meaning}." for column in columns]
     # Standard error of an AUC under equal laws, from the variance of the rank-sum statistic.
-    noise = math.sqrt((2 * n_rows + 1) / (12 * n_rows * n_rows))
+    noise = math.sqrt((2 * n_rows + 1) / (12 * n_rows * n_rows * n_rounds))
     lines.append(
-        f"All against held-out rows. With {n_rows} rows a side, a tree C2ST or membership differs "
-        f"by about {noise:.2f} by chance."
+        f"All against held-out rows. With {n_rows} rows a side, chance alone moves a tree C2ST by "
+        f"about {noise:.2f}."
     )
     return "\n".join(lines)

@@ -18,6 +18,8 @@ from synth_estimators.inspection._common import (
 
 __all__ = ["LossCurveDisplay"]
 
+_STEEP_FROM = 30
+
 
 def _checked_curve(curve: Any, *, name: str) -> np.ndarray | None:
     if curve is None:
@@ -28,6 +30,16 @@ def _checked_curve(curve: Any, *, name: str) -> np.ndarray | None:
             f"{name} must be one-dimensional with one loss an epoch, got {values.shape}."
         )
     return values if np.isfinite(values).any() else None
+
+
+def _limits_after_the_start(*curves: np.ndarray | None) -> tuple[float | None, float | None]:
+    """Range of the losses after the first tenth of the epochs, with a margin."""
+    late = np.concatenate([curve[len(curve) // 10 :] for curve in curves if curve is not None])
+    late = late[np.isfinite(late)]
+    if len(late) == 0 or late.min() == late.max():
+        return None, None
+    margin = 0.08 * (late.max() - late.min())
+    return late.min() - margin, late.max() + margin
 
 
 class LossCurveDisplay:
@@ -69,6 +81,12 @@ class LossCurveDisplay:
     --------
     MarginalsDisplay : Real and synthetic columns side by side.
     EmbeddingDisplay : Real and synthetic rows in two dimensions.
+
+    Notes
+    -----
+    On a figure of its own, a run of 30 epochs or more is shown in the range of its losses after
+    the first tenth of the epochs; the steep start would flatten all the rest. ``ax_.set_ylim``
+    shows another range.
 
     Examples
     --------
@@ -212,7 +230,8 @@ class LossCurveDisplay:
         if train is None:
             raise ValueError("loss_curve holds no finite loss; expected one value an epoch.")
         plt = pyplot("LossCurveDisplay.plot")
-        if ax is None:
+        owns_figure = ax is None
+        if owns_figure:
             _, ax = plt.subplots(layout="constrained")
         judged = train if validation is None else validation
         best_idx = int(np.nanargmin(np.where(np.isfinite(judged), judged, np.nan)))
@@ -244,6 +263,8 @@ class LossCurveDisplay:
         if self.estimator_name:
             ax.set_title(self.estimator_name)
         ax.legend(loc="best")
+        if owns_figure and len(train) >= _STEEP_FROM:
+            ax.set_ylim(*_limits_after_the_start(train, validation))
         self.ax_ = ax
         self.figure_ = ax.figure
         return self

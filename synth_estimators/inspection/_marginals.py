@@ -15,6 +15,7 @@ from synth_estimators.inspection._common import (
     merged,
     pyplot,
 )
+from synth_estimators.metrics import column_shapes_score
 
 __all__ = ["MarginalsDisplay"]
 
@@ -54,15 +55,6 @@ def _categories(column: pd.Series) -> pd.Series:
     return column.astype(object).map(text)
 
 
-def _ks_distance(real: np.ndarray, synth: np.ndarray) -> float:
-    if len(real) == 0 or len(synth) == 0:
-        return float(len(real) != len(synth))
-    points = np.concatenate([real, synth])
-    steps_real = np.searchsorted(real, points, side="right") / len(real)
-    steps_synth = np.searchsorted(synth, points, side="right") / len(synth)
-    return float(np.abs(steps_real - steps_synth).max())
-
-
 def _shares(real: pd.Series, synth: pd.Series) -> pd.DataFrame:
     """Share of each category in both tables, most frequent real category first."""
     table = pd.DataFrame(
@@ -74,12 +66,14 @@ def _shares(real: pd.Series, synth: pd.Series) -> pd.DataFrame:
     return table.sort_values("real", ascending=False, kind="stable")
 
 
-def _column_distance(real: pd.Series, synth: pd.Series, discrete: bool) -> float:
-    """KS distance of a numeric column, total variation distance of a discrete one."""
-    if not discrete:
-        return _ks_distance(_numbers(real), _numbers(synth))
-    table = _shares(real, synth)
-    return float(0.5 * (table["real"] - table["synth"]).abs().sum())
+def _distances(real: pd.DataFrame, synth: pd.DataFrame, discrete: pd.Series) -> pd.Series:
+    """KS distance of numeric columns, total variation distance of discrete ones."""
+    found = column_shapes_score(
+        real, synth, discrete_columns=discrete.to_numpy(dtype=bool), breakdown=True
+    )
+    # NaN marks columns that are empty in both tables, where there is nothing to tell apart.
+    values = 1.0 - found.details["score"].to_numpy(dtype=np.float64)
+    return pd.Series(np.nan_to_num(values), index=real.columns, name="distance")
 
 
 def _listed(names: Any, known: pd.Index, *, parameter: str) -> list:
@@ -303,11 +297,7 @@ class MarginalsDisplay:
             listed = _listed(discrete_columns, known, parameter="discrete_columns")
             discrete = pd.Series(known.isin(listed), index=known)
         shown = list(known) if columns is None else _listed(columns, known, parameter="columns")
-        distances = pd.Series(
-            [_column_distance(real[c], synth[c], discrete[c]) for c in shown],
-            index=pd.Index(shown),
-            name="distance",
-        )
+        distances = _distances(real[shown], synth[shown], discrete[shown])
         if columns is None:
             distances = distances.sort_values(ascending=False, kind="stable").head(_MAX_PANELS)
             shown = list(distances.index)

@@ -336,15 +336,20 @@ def _resolve(estimator):
             )
 
 
+def _takes(method, keyword):
+    parameters = inspect.signature(method).parameters
+    return keyword in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
 def _is_conditional(generator):
-    if not hasattr(generator, "classes_"):
-        return False
-    return "y" in inspect.signature(generator.sample).parameters
+    return hasattr(generator, "classes_") and _takes(generator.sample, "y")
 
 
 def _sample(generator, n_rows, seed, **request):
     """Sample with a seed of its own, so that the fitted estimator stays as it is."""
-    if "random_state" in inspect.signature(generator.sample).parameters:
+    if _takes(generator.sample, "random_state"):
         rows = generator.sample(n_rows, random_state=seed, **request)
     elif "random_state" in getattr(generator, "__dict__", {}):
         # scikit-learn's GaussianMixture draws from its own random_state.

@@ -25,14 +25,14 @@ _PACKAGES = (
 )
 
 
-def _version(package):
+def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _own_version():
+def _own_version() -> str:
     from synth_estimators import __version__
 
     return _version("synth-estimators") or __version__

@@ -140,9 +140,7 @@ def test_forbidden_file_is_named(tmp_path, monkeypatch, capsys):
     path.write_text("a\n1\n")
     # A file mode would not stop the tests' user where that is root.
     allowed = os.access
-    monkeypatch.setattr(
-        os, "access", lambda name, mode: mode != os.R_OK and allowed(name, mode)
-    )
+    monkeypatch.setattr(os, "access", lambda name, mode: mode != os.R_OK and allowed(name, mode))
     message = error_of(capsys, "fit", "--data", path, "--output", tmp_path / "m.joblib")
     assert "secret.csv cannot be read: permission denied" in message
 

@@ -105,3 +105,10 @@ def test_missing_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"LossCurveDisplay.*synth-estimators\[plot\]"):
         LossCurveDisplay.from_curves([2.0, 1.0])
+
+
+def test_steep_start_of_a_long_run_does_not_flatten_the_rest():
+    curve = [1e4, *np.linspace(10, 5, 59)]
+    assert LossCurveDisplay.from_curves(curve).ax_.get_ylim()[1] < 12
+    _, axes = plt.subplots()
+    assert LossCurveDisplay.from_curves(curve, ax=axes).ax_.get_ylim()[1] > 1e4
