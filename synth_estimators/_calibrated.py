@@ -60,7 +60,7 @@ class CalibratedSamplingMixin:
     def _standard_rows(self, n_samples, rng, design, *, stratified):
         scores, beside = self._draw_scores(n_samples, rng, design)
         return self.frame_.assemble(
-            scores, self.frame_.location(design), rng, beside=beside, stratified=stratified
+            scores, design, rng, beside=beside, stratified=stratified
         )
 
 

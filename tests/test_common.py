@@ -144,13 +144,18 @@ GENERATORS = [estimator for estimator in INSTANCES if hasattr(estimator, "sample
 TRANSFORMERS = [estimator for estimator in INSTANCES if hasattr(estimator, "transform")]
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+# Some checks mix frames and arrays on purpose.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names:UserWarning"),
+]
+
+
 @parametrize_with_checks(INSTANCES, expected_failed_checks=expected_failures)
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_generators(GENERATORS, expected_failed_checks=expected_of_ours)
 def test_generator_contract(estimator, check):
     check(estimator)
@@ -219,7 +224,7 @@ def test_discovery_finds_every_public_estimator():
 
 def test_discovery_covers_estimators_of_private_modules():
     """An estimator of a family that no ``__all__`` names would escape the contract."""
-    families = ("autoencoders", "baselines", "preprocessing")
+    families = ("autoencoders", "baselines", "compose", "preprocessing")
     hidden = set()
     for family in families:
         package = importlib.import_module(f"synth_estimators.{family}")

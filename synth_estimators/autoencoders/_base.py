@@ -128,7 +128,8 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
     def _fit_space(self, data, design, rng):
         self.frame_, span = None, None
         if self.calibration is not None:
-            self.frame_ = CalibratedFrame().fit(data, design, rng)
+            n_classes = len(getattr(self, "classes_", ()))
+            self.frame_ = CalibratedFrame().fit(data, design, rng, n_classes=n_classes)
             n_columns = len(self.frame_.varying_)
             if self.compress == "span" and self.frame_.covariance_.rank:
                 span = self.frame_.covariance_
@@ -172,7 +173,7 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
         if self._span is not None:
             rows = rows @ self._span.components.T
         if self.frame_ is not None:
-            return rows + self.frame_.location(design)
+            return self.frame_.relocate(rows, design)
         return rows * self._spread + self._center
 
     def _training_batch(self, data, design):

@@ -86,6 +86,8 @@ class BaseVAE(FramedAutoencoder):
         if self.frame_ is not None:
             rows = self.frame_.residuals(data, design)
             values -= np.log(self.frame_.scale_).sum()
+            if self.frame_.log_spread_ is not None:
+                values -= (design @ self.frame_.log_spread_).sum(axis=1)
         else:
             rows = (data - self._center) / self._spread
             values -= np.log(self._spread).sum()

@@ -167,14 +167,15 @@ class CalibratedGaussian(CalibratedSamplingMixin, OptionalLabelsMixin, BaseGener
         """
         data, seed = self._start_fit(X)
         rng = np.random.default_rng(seed)
-        design = None
+        design, n_classes = None, 0
         for name in ("classes_", "class_prior_"):
             self.__dict__.pop(name, None)
         if y is not None:
             label_idx = self._fit_labels(y, len(data))
-            design = one_hot(label_idx, len(self.classes_))
+            n_classes = len(self.classes_)
+            design = one_hot(label_idx, n_classes)
         frame = CalibratedFrame(margin_bandwidth=self.margin_bandwidth, row_scale=self.row_scale)
-        self.frame_ = frame.fit(data, design, rng)
+        self.frame_ = frame.fit(data, design, rng, n_classes=n_classes)
         self._fit_score_model(frame.residuals(data, design), seed)
         frame.fit_reference(self._draw_scores, design, rng)
         self.row_scale_ = frame.tau_

@@ -19,6 +19,7 @@ _LEADING = 10
 _REFERENCE_ROWS = 3_000
 _CDF_POINTS = 513
 _SPARSE_SHARE = 0.2
+_MIN_CLASS_ROWS = 10
 
 
 class LowRankCovariance:
@@ -182,6 +183,30 @@ def _whiten(scores):
     return centred / np.where(spread > 0, spread, 1.0)
 
 
+def _class_log_spread(rows, members):
+    """Log ratio of the spread of each class to that of all rows, shrunk by empirical Bayes.
+
+    The log variance ratio of a class of ``m`` rows has sampling variance ``2 / (m - 1)``; what the
+    ratios of its columns vary beyond that is kept, the rest is drawn to their mean.
+    """
+    pooled = rows.var(axis=0)
+    logs = np.zeros((members.shape[1], rows.shape[1]))
+    for k, member in enumerate(members.T):
+        n_rows = int(member.sum())
+        if n_rows < _MIN_CLASS_ROWS:
+            continue
+        own = rows[member].var(axis=0, ddof=1)
+        valid = (own > 0) & (pooled > 0)
+        if not valid.any():
+            continue
+        ratio = np.log(own[valid] / pooled[valid])
+        sampling = 2.0 / (n_rows - 1)
+        between = max(0.0, ratio.var() - sampling)
+        mean = ratio.mean()
+        logs[k, valid] = 0.5 * (mean + (ratio - mean) * between / (between + sampling))
+    return np.clip(logs, -1.0, 1.0)
+
+
 class CalibratedFrame:
     """Location, covariance, scores, margins and row-wise noise of a numeric table.
 
@@ -213,7 +238,7 @@ class CalibratedFrame:
         self.sparse_scale_power = sparse_scale_power
         self.normal_scores_ = False
 
-    def fit(self, X, design, rng):
+    def fit(self, X, design, rng, *, n_classes=0):
         """Fit everything but the reference tables.
 
         Parameters
@@ -226,6 +251,10 @@ class CalibratedFrame:
 
         rng : numpy.random.Generator
             For folds and simulated tables.
+
+        n_classes : int, default=0
+            Number of leading design terms that are class indicators; classes of at least ten rows
+            are given spreads of their own.
         """
         X = np.asarray(X, dtype=np.float64)
         self.constant_ = X[0].copy()
@@ -242,6 +271,11 @@ class CalibratedFrame:
         else:
             self.coef_ = np.linalg.lstsq(design, rows, rcond=1e-10)[0]
             rows = rows - design @ self.coef_
+        self.log_spread_ = None
+        if n_classes > 1:
+            self.log_spread_ = np.zeros((design.shape[1], rows.shape[1]))
+            self.log_spread_[:n_classes] = _class_log_spread(rows, design[:, :n_classes] > 0)
+            rows = rows / self.spread(design)
         self.covariance_ = fit_covariance(rows, rng)
         n_rows, rank = len(rows), self.covariance_.rank
         self.n_scores_ = max(0, min(_MAX_SCORES, rank - 1, n_rows // 3))
@@ -278,9 +312,17 @@ class CalibratedFrame:
         """Return the location of rows with the given design terms, or 0."""
         return 0.0 if self.coef_ is None else design @ self.coef_
 
+    def spread(self, design):
+        """Return the spread of rows with the given design terms, or 1."""
+        return 1.0 if self.log_spread_ is None else np.exp(design @ self.log_spread_)
+
     def residuals(self, X, design):
-        """Return standardised rows less their location."""
-        return self.standardise(X) - self.location(design)
+        """Return standardised rows less their location, in units of their spread."""
+        return (self.standardise(X) - self.location(design)) / self.spread(design)
+
+    def relocate(self, residuals, design):
+        """Return standardised rows with the given residuals."""
+        return residuals * self.spread(design) + self.location(design)
 
     def standard_scores(self, residuals):
         """Scores of residual rows along the calibrated directions, in model units."""
@@ -303,7 +345,7 @@ class CalibratedFrame:
         rest[:, :k] = 0.0
         return coordinates[:, :k] / self._score_sd(), self.covariance_.lift(rest, rng)
 
-    def assemble(self, scores, location, rng, *, beside=None, stratified=False):
+    def assemble(self, scores, design, rng, *, beside=None, stratified=False):
         """Turn standard scores into standardised rows.
 
         Parameters
@@ -311,8 +353,8 @@ class CalibratedFrame:
         scores : ndarray of shape (n_samples, n_scores)
             Standard scores, in order of the directions.
 
-        location : ndarray of shape (n_samples, n_features) or float
-            Location of each row.
+        design : ndarray of shape (n_samples, n_terms) or None
+            Design terms of each row.
 
         rng : numpy.random.Generator
             For the row scale and the remaining directions.
@@ -343,8 +385,7 @@ class CalibratedFrame:
             log_scale = self.tau_ * rng.standard_normal(n_rows) - self.tau_**2
             noise *= np.exp(log_scale[:, None] * self.scale_power_)
         noise += scaled[:, :lead] @ covariance.components[:, :lead].T
-        noise += location
-        return noise
+        return self.relocate(noise, design)
 
     def reference_rows(self):
         """Number of model rows behind the tabulated distributions."""
@@ -374,7 +415,7 @@ class CalibratedFrame:
         self.score_cdf_ = None
         if not self.normal_scores_ and scores.shape[1]:
             self.score_cdf_ = (np.quantile(scores, positions, axis=0), positions)
-        return self.tabulate(self.assemble(scores, self.location(part), rng, beside=beside))
+        return self.tabulate(self.assemble(scores, part, rng, beside=beside))
 
     def tabulate(self, rows):
         """Tabulate the distribution of each column of standardised model rows."""

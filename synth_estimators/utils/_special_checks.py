@@ -54,7 +54,8 @@ def check_generator_labels_aligned(name: str, estimator: Any) -> None:
 def check_generator_labels_refused(name: str, estimator: Any) -> None:
     """Unknown, missing or miscounted labels are refused."""
     _require_conditional(name, estimator)
-    X, y = tools.make_data(estimator)
+    X, _ = tools.make_data(estimator)
+    y = tools.make_labels()
     fitted = tools.fitted(estimator)
     for wrong in ("purple", ["blue", "purple", "red"]):
         tools.require_raises(
