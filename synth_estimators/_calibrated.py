@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
-from synth_estimators._validation import encode_labels
-from synth_estimators.base import ClassConditionalMixin
+from synth_estimators.base import ClassConditionalMixin, largest_remainder
 
-__all__ = ["CalibratedSamplingMixin", "OptionalLabelsMixin", "largest_remainder", "one_hot"]
+__all__ = ["CalibratedSamplingMixin", "OptionalLabelsMixin", "matches_prior", "one_hot"]
 
 _MIN_STRATIFIED = 30
 
@@ -22,13 +21,11 @@ def one_hot(label_idx, n_classes):
     return indicators
 
 
-def largest_remainder(shares, n_samples):
-    """Counts that add up to ``n_samples``, as near to ``shares`` as whole numbers allow."""
-    exact = np.asarray(shares) * n_samples
-    counts = np.floor(exact).astype(np.intp)
-    order = np.argsort(counts - exact, kind="stable")
-    counts[order[: n_samples - counts.sum()]] += 1
-    return counts
+def matches_prior(estimator, label_idx):
+    """Whether labels have the training proportions, up to one row a class."""
+    expected = largest_remainder(estimator.class_prior_, len(label_idx))
+    counts = np.bincount(label_idx, minlength=len(expected))
+    return bool(np.abs(counts - expected).max(initial=0) <= 1)
 
 
 class CalibratedSamplingMixin:
@@ -59,9 +56,7 @@ class CalibratedSamplingMixin:
 
     def _standard_rows(self, n_samples, rng, design, *, stratified):
         scores, beside = self._draw_scores(n_samples, rng, design)
-        return self.frame_.assemble(
-            scores, design, rng, beside=beside, stratified=stratified
-        )
+        return self.frame_.assemble(scores, design, rng, beside=beside, stratified=stratified)
 
 
 def _fitted_with_labels(estimator):
@@ -80,18 +75,8 @@ class OptionalLabelsMixin(ClassConditionalMixin):
                     "labels; fit it with y."
                 )
             return None, True
-        matches = True
-        if y is not None:
-            label_idx = encode_labels(y, self.classes_, n_samples=n_samples)
-            expected = largest_remainder(self.class_prior_, n_samples)
-            counts = np.bincount(label_idx, minlength=len(self.classes_))
-            matches = bool(np.abs(counts - expected).max(initial=0) <= 1)
-        elif stratified and n_samples >= _MIN_STRATIFIED:
-            counts = largest_remainder(self.class_prior_, n_samples)
-            label_idx = rng.permutation(np.repeat(np.arange(len(counts)), counts))
-        else:
-            label_idx = self._draw_labels(n_samples, rng)
-        return one_hot(label_idx, len(self.classes_)), matches
+        label_idx = self._wanted_labels(y, n_samples, rng, stratified=stratified)
+        return one_hot(label_idx, len(self.classes_)), matches_prior(self, label_idx)
 
     def sample(
         self,

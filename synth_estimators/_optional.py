@@ -31,6 +31,5 @@ def require(package, *, extra, purpose):
         return importlib.import_module(package)
     except ImportError as exc:
         raise ImportError(
-            f"{purpose} needs {package!r}; install it with "
-            f"'pip install synth-estimators[{extra}]'."
+            f"{purpose} needs {package!r}; install it with 'pip install synth-estimators[{extra}]'."
         ) from exc

@@ -199,6 +199,15 @@ class BaseGenerator(BaseEstimator):
         return tags
 
 
+def largest_remainder(shares: np.ndarray, n_samples: int) -> np.ndarray:
+    """Counts that add up to ``n_samples``, as near to ``shares`` as whole numbers allow."""
+    exact = np.asarray(shares) * n_samples
+    counts = np.floor(exact).astype(np.intp)
+    order = np.argsort(counts - exact, kind="stable")
+    counts[order[: n_samples - counts.sum()]] += 1
+    return counts
+
+
 class ClassConditionalMixin:
     """Labels for generators that are fitted with ``y``.
 
@@ -214,12 +223,18 @@ class ClassConditionalMixin:
         self.class_prior_ = counts / counts.sum()
         return label_idx
 
-    def _draw_labels(self, n_samples: int, rng: np.random.Generator) -> np.ndarray:
+    def _draw_labels(
+        self, n_samples: int, rng: np.random.Generator, *, stratified: bool = False
+    ) -> np.ndarray:
+        """Class indices in the training proportions: exact when stratified, else independent."""
+        if stratified:
+            counts = largest_remainder(self.class_prior_, n_samples)
+            return rng.permutation(np.repeat(np.arange(len(counts)), counts))
         return rng.choice(len(self.classes_), size=n_samples, p=self.class_prior_)
 
-    def _wanted_labels(self, y, n_samples, rng):
+    def _wanted_labels(self, y, n_samples, rng, *, stratified=False):
         if y is None:
-            return self._draw_labels(n_samples, rng)
+            return self._draw_labels(n_samples, rng, stratified=stratified)
         return encode_labels(y, self.classes_, n_samples=n_samples)
 
     def sample(self, n_samples: int = 1, *, y: Any = None, random_state: Any = None) -> Any:
@@ -285,7 +300,8 @@ class ClassConditionalMixin:
         if n_samples is not None:
             n_samples = check_n_samples(n_samples)
         if class_counts is None:
-            label_idx = self._draw_labels(n_samples, rng)
+            stratified = bool(request.get("stratified", False))
+            label_idx = self._draw_labels(n_samples, rng, stratified=stratified)
         else:
             label_idx = check_class_counts(class_counts, self.classes_, n_samples=n_samples)
             rng.shuffle(label_idx)

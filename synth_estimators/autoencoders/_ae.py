@@ -32,9 +32,9 @@ class AE(FramedAutoencoder):
         Widths of the encoder's hidden layers; the decoder mirrors them.
 
     network : {"factor", "published"}, default="factor"
-        "factor": SiLU layers beside a linear path that starts at the principal components. "published": ReLU
-        layers with batch normalisation as in SyNG-BTS; with ``calibration=None`` also its raw
-        scale and ReLU output.
+        "factor": SiLU layers beside a linear path that starts at the principal components.
+        "published": ReLU layers with batch normalisation as in SyNG-BTS; with
+        ``calibration=None`` also its raw scale and ReLU output.
 
     code_density : {"gaussian", "gmm", "standard"}, default="gaussian"
         Density of the codes: one Gaussian, a Gaussian mixture with one to eight components by

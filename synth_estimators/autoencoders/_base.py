@@ -71,9 +71,7 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
             else:
                 self._start_net(batch, batch_size)
             self._apply_freeze()
-            self._train(
-                self._rows(batch, train, valid), epochs=self.max_epochs, context=context
-            )
+            self._train(self._rows(batch, train, valid), epochs=self.max_epochs, context=context)
         self._fit_codes(batch)
         self._fit_calibration(design, rng)
         self._trained_params = self._snapshot()

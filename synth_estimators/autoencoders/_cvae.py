@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from synth_estimators._calibrated import largest_remainder, one_hot
+from synth_estimators._calibrated import matches_prior, one_hot
 from synth_estimators._compat import fit_context, with_callbacks
 from synth_estimators._validation import check_labels, encode_labels
 from synth_estimators.autoencoders._vae import BaseVAE
@@ -38,9 +38,9 @@ class CVAE(ClassConditionalMixin, BaseVAE):
         Widths of the encoder's hidden layers; the decoder mirrors them.
 
     network : {"factor", "published"}, default="factor"
-        "factor": SiLU layers beside a linear path that starts at a factor analysis. "published": ReLU
-        layers with batch normalisation as in SyNG-BTS; with ``calibration=None`` also its raw
-        scale and ReLU output.
+        "factor": SiLU layers beside a linear path that starts at a factor analysis.
+        "published": ReLU layers with batch normalisation as in SyNG-BTS; with
+        ``calibration=None`` also its raw scale and ReLU output.
 
     noise : {"feature", None}, default="feature"
         Learned noise of every feature, or squared error with fixed weights.
@@ -433,14 +433,8 @@ class CVAE(ClassConditionalMixin, BaseVAE):
         self._refuse_unknown_terms(y, conditions)
         blocks, matches = [], conditions is None
         if hasattr(self, "classes_"):
-            if y is None and stratified:
-                counts = largest_remainder(self.class_prior_, n_samples)
-                label_idx = rng.permutation(np.repeat(np.arange(len(counts)), counts))
-            else:
-                label_idx = self._wanted_labels(y, n_samples, rng)
-                counts = np.bincount(label_idx, minlength=len(self.classes_))
-                expected = largest_remainder(self.class_prior_, n_samples)
-                matches &= bool(np.abs(counts - expected).max(initial=0) <= 1)
+            label_idx = self._wanted_labels(y, n_samples, rng, stratified=stratified)
+            matches &= matches_prior(self, label_idx)
             blocks.append(one_hot(label_idx, len(self.classes_)))
         if self._conditions is not None:
             if conditions is None:

@@ -63,8 +63,8 @@ def from_spec(spec: str, *, wide: bool = False, **params: Any) -> AE | VAE | CVA
     match = _PATTERN.fullmatch(spec) if isinstance(spec, str) else None
     if match is None:
         raise ValueError(
-            f"Unknown model {spec!r}; expected 'AE', 'VAE<a>-<b>' or 'CVAE<a>-<b>' with the weights "
-            "of reconstruction and Kullback-Leibler term, for example 'VAE1-10'."
+            f"Unknown model {spec!r}; expected 'AE', 'VAE<a>-<b>' or 'CVAE<a>-<b>' with the "
+            "weights of reconstruction and Kullback-Leibler term, for example 'VAE1-10'."
         )
     family = match[1].upper()
     weights = (match[2], match[3])

@@ -116,9 +116,7 @@ class StreamingMixin:
         with self._torch_rng(seed):
             self._start_net(batch, self._resolve_batch_size(n_train))
             self._apply_freeze()
-            self._train(
-                self._streamed_rows(read, every, n_train, valid), epochs=self.max_epochs
-            )
+            self._train(self._streamed_rows(read, every, n_train, valid), epochs=self.max_epochs)
         self._fit_codes(batch)
         self._fit_calibration(design, rng)
         self._trained_params = self._snapshot()

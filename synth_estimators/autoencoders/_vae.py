@@ -129,9 +129,9 @@ class VAE(BaseVAE):
         Widths of the encoder's hidden layers; the decoder mirrors them.
 
     network : {"factor", "published"}, default="factor"
-        "factor": SiLU layers beside a linear path that starts at a factor analysis. "published": ReLU
-        layers with batch normalisation as in SyNG-BTS; with ``calibration=None`` also its raw
-        scale and ReLU output.
+        "factor": SiLU layers beside a linear path that starts at a factor analysis.
+        "published": ReLU layers with batch normalisation as in SyNG-BTS; with
+        ``calibration=None`` also its raw scale and ReLU output.
 
     noise : {"feature", None}, default="feature"
         Learned noise of every feature, or squared error with fixed weights.

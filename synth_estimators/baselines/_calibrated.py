@@ -38,9 +38,9 @@ class _MixtureScores:
 
     def draw(self, n_samples, rng):
         component = rng.choice(len(self.weights), size=n_samples, p=self.weights)
-        return self.means[component] + rng.standard_normal(
-            (n_samples, len(self.root))
-        ) @ self.root.T
+        return (
+            self.means[component] + rng.standard_normal((n_samples, len(self.root))) @ self.root.T
+        )
 
 
 class CalibratedGaussian(CalibratedSamplingMixin, OptionalLabelsMixin, BaseGenerator):

@@ -26,6 +26,9 @@ _NO_VARIANCE = 1e-12
 
 _BLOCK_COLUMNS = 512
 
+# Most indicators that are held as a dense matrix (200 MB).
+_DENSE_ELEMENTS = 50_000_000
+
 # Pairs the report of sdmetrics averages over: |r| and Cramer's V of the real table above these.
 _PEER_CORRELATION = 0.4
 _PEER_ASSOCIATION = 0.3
@@ -139,22 +142,30 @@ def _digitize(values, edges):
 
 
 class _OneHot:
-    """Categories and bins of a table as one sparse matrix; discrete columns come first."""
+    """Categories and bins of a table as indicators; discrete columns come first."""
 
     def __init__(self, code_columns, sizes):
         codes = np.column_stack(code_columns)
-        n_rows, n_columns = codes.shape
+        self.n_rows, n_columns = codes.shape
         self.offsets = np.r_[0, np.cumsum(sizes)]
-        indices = (codes + self.offsets[:-1]).ravel()
-        self.matrix = sparse.csr_array(
-            (np.ones(indices.size), indices, np.arange(0, indices.size + 1, n_columns)),
-            shape=(n_rows, self.offsets[-1]),
-        ).tocsc()
-        self.n_rows = n_rows
+        indices = codes + self.offsets[:-1]
+        shape = (self.n_rows, int(self.offsets[-1]))
+        self.dense = shape[0] * shape[1] <= _DENSE_ELEMENTS
+        if self.dense:
+            # Single precision holds counts up to 2 ** 24.
+            self.matrix = np.zeros(shape[::-1], dtype=np.float32)
+            self.matrix[indices, np.arange(self.n_rows)[:, None]] = 1.0
+        else:
+            pointers = np.arange(0, indices.size + 1, n_columns)
+            self.matrix = sparse.csr_array(
+                (np.ones(indices.size), indices.ravel(), pointers), shape=shape
+            ).tocsc()
 
     def joint(self, column):
         """Joint counts of one column with all that follow it."""
         start, stop = self.offsets[column], self.offsets[column + 1]
+        if self.dense:
+            return (self.matrix[start:stop] @ self.matrix[stop:].T).astype(np.float64)
         return (self.matrix[:, start:stop].T @ self.matrix[:, stop:]).tocsr()
 
 
@@ -167,15 +178,18 @@ def _contingency_scores(real, synth, n_discrete, binned, *, with_association):
         starts = one_hot_real.offsets[column + 1 : -1] - one_hot_real.offsets[column + 1]
         if not starts.size:
             return
-        joint = one_hot_real.joint(column)
-        gap = joint / one_hot_real.n_rows - one_hot_synth.joint(column) / one_hot_synth.n_rows
-        total = np.asarray(abs(gap).sum(axis=0)).ravel()
+        joint, joint_synth = one_hot_real.joint(column), one_hot_synth.joint(column)
+        if one_hot_real.dense != one_hot_synth.dense:
+            joint, joint_synth = sparse.csr_array(joint), sparse.csr_array(joint_synth)
+        gap = abs(joint / one_hot_real.n_rows - joint_synth / one_hot_synth.n_rows)
+        total = np.asarray(gap.sum(axis=0)).ravel()
         scores = 1.0 - 0.5 * np.add.reduceat(total, starts)
         yield column, scores, _cramers_v(joint, starts) if with_association else None
 
 
 def _cramers_v(joint, starts):
     """Cramer's V between one column (rows of the joint counts) and each block of columns."""
+    joint = sparse.csr_array(joint)
     row_sums = np.asarray(joint.sum(axis=1)).ravel()
     n_rows = row_sums.sum() / len(starts)
     row_sums = row_sums / len(starts)

@@ -8,6 +8,7 @@ from sklearn.isotonic import isotonic_regression
 
 from synth_estimators.preprocessing._margins import (
     QuantileTable,
+    column_quantiles,
     interpolate_columns,
     rank_positions,
 )
@@ -414,13 +415,13 @@ class CalibratedFrame:
         scores, beside = draw(n_rows, rng, part)
         self.score_cdf_ = None
         if not self.normal_scores_ and scores.shape[1]:
-            self.score_cdf_ = (np.quantile(scores, positions, axis=0), positions)
+            self.score_cdf_ = (column_quantiles(scores, positions), positions)
         return self.tabulate(self.assemble(scores, part, rng, beside=beside))
 
     def tabulate(self, rows):
         """Tabulate the distribution of each column of standardised model rows."""
         positions = np.linspace(0.5 / len(rows), 1.0 - 0.5 / len(rows), _CDF_POINTS)
-        table = np.quantile(rows, positions, axis=0)
+        table = column_quantiles(rows, positions)
         self.column_cdf_ = (table.astype(self.margins_.table_.dtype), positions)
         return self
 
@@ -445,7 +446,7 @@ class CalibratedFrame:
         if stratified:
             levels = rank_positions(rows)
             if target is not None:
-                reference = np.quantile(target, np.linspace(0, 1, _CDF_POINTS), axis=0)
+                reference = column_quantiles(target, np.linspace(0, 1, _CDF_POINTS))
                 grid = np.linspace(0, 1, _CDF_POINTS)
                 matched = np.empty_like(rows)
                 for column in range(rows.shape[1]):

@@ -253,7 +253,8 @@ def _continuous_block(frame, reference, *, name):
     """Float block of the columns of ``frame``; kinds of time are decided by ``reference``."""
     dtypes = list(frame.dtypes)
     if all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in dtypes):
-        return frame.to_numpy(dtype=np.float64)
+        # One memory layout, so that sums do not depend on the container.
+        return np.ascontiguousarray(frame.to_numpy(dtype=np.float64))
     block = np.empty(frame.shape, dtype=np.float64)
     for j, label in enumerate(frame.columns):
         column, kind = frame.iloc[:, j], reference.dtypes.iloc[j]

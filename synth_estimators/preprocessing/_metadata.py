@@ -91,8 +91,7 @@ class MetadataEncoder:
                 self.categories_[name] = sorted(set(keys), key=lambda v: (str(type(v)), v))
                 self.values_[name] = np.array(keys, dtype=object)
         self.width_ = sum(
-            len(self.categories_[name]) if name in self.categories_ else 1
-            for name in self.columns_
+            len(self.categories_[name]) if name in self.categories_ else 1 for name in self.columns_
         )
         return self
 

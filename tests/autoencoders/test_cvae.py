@@ -205,3 +205,9 @@ def test_saved_weights_restore_labels_and_conditions(labelled, tmp_path):
     restored = CVAE().load_weights(tmp_path / "model")
     expected = model.sample(9, y="a", conditions={"sex": "F"})
     pd.testing.assert_frame_equal(restored.sample(9, y="a", conditions={"sex": "F"}), expected)
+
+
+def test_stratified_tables_have_exact_class_shares(fitted):
+    _, labels = fitted.sample_labeled(200, stratified=True)
+    assert pd.Series(labels).value_counts().to_dict() == {"b": 120, "a": 60, "c": 20}
+    assert labels.tolist() != sorted(labels)

@@ -7,9 +7,11 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import skorch
 from scipy.stats import multivariate_normal
 
 from synth_estimators import AE, VAE, from_spec
+from synth_estimators._networks.autoencoder import GaussianVAEModule
 
 QUICK = {"max_epochs": 3, "latent_dim": 2, "hidden": (8,), "random_state": 0}
 
@@ -387,3 +389,78 @@ def test_twenty_thousand_columns():
 def test_bigger_request_repeats_no_row(factors):
     rows = VAE(**QUICK).fit(factors[0]).sample(2000)
     assert len(rows.drop_duplicates()) == 2000
+
+
+class StopAfter:
+    """scikit-learn callback that stops a fit after some epochs."""
+
+    def __init__(self, n_epochs):
+        self.n_epochs = n_epochs
+        self.seen = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context):
+        if context.task_name == "epoch":
+            self.seen.append(context.task_id)
+        return len(self.seen) >= self.n_epochs
+
+
+def test_scikit_learn_callback_sees_epochs_and_stops_the_fit(factors):
+    vae = VAE(**{**QUICK, "max_epochs": 50})
+    vae.set_callbacks(StopAfter(4))
+    vae.fit(factors[0])
+    assert vae.n_iter_ == 4
+    assert len(vae.net_.callbacks_) == len(VAE(**QUICK).fit(factors[0]).net_.callbacks_)
+
+
+def test_ctrl_c_ends_the_call_and_not_only_the_fit(factors):
+    vae = VAE(**{**QUICK, "max_epochs": 50})
+    calls = []
+    original = GaussianVAEModule.forward
+
+    def forward(self, batch):
+        calls.append(1)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GaussianVAEModule, "forward", forward)
+        with pytest.raises(KeyboardInterrupt):
+            vae.fit(factors[0])
+
+
+def test_skorch_callbacks_work_and_are_not_touched(factors):
+    scheduler = skorch.callbacks.LRScheduler("StepLR", step_size=1, gamma=0.1)
+    before = dict(vars(scheduler))
+    vae = VAE(**QUICK, callbacks=[("schedule", scheduler)]).fit(factors[0])
+    assert dict(vars(scheduler)) == before
+    assert vae.net_.optimizer_.param_groups[0]["lr"] < 1e-3
+    stopper = skorch.callbacks.EarlyStopping(patience=2)
+    with pytest.raises(ValueError, match="EarlyStopping monitors 'valid_loss'"):
+        VAE(
+            **QUICK, callbacks=[stopper], validation_fraction=None, early_stopping=False
+        ).fit(factors[0])
+
+
+def test_net_params_reach_the_net_and_are_searchable(factors):
+    vae = VAE(**QUICK, net_params={"optimizer__betas": (0.8, 0.9)})
+    assert vae.get_params()["net__optimizer__betas"] == (0.8, 0.9)
+    vae.set_params(net__optimizer__betas=(0.7, 0.9)).fit(factors[0])
+    assert vae.net_.optimizer_.param_groups[0]["betas"] == (0.7, 0.9)
+
+
+def test_training_curves_and_history_agree(factors):
+    vae = VAE(**QUICK).fit(factors[0])
+    assert len(vae.history_) == vae.n_iter_ == len(vae.loss_curve_) == 3
+    np.testing.assert_allclose(vae.history_["train_loss"], vae.loss_curve_)
+    alone = VAE(**QUICK, validation_fraction=None, early_stopping=False).fit(factors[0])
+    assert alone.validation_loss_curve_ is None

@@ -68,7 +68,8 @@ def test_blocks_of_rows_change_nothing(points, monkeypatch):
 
 def test_alpha_beta_and_authenticity_of_fresh_rows_and_of_copies(points):
     fresh = alpha_precision_beta_recall(points[0], points[1])
-    assert fresh.alpha_precision > 0.9
+    # 0.95 on average at 300 rows.
+    assert fresh.alpha_precision > 0.88
     assert fresh.beta_recall == pytest.approx(0.5, abs=0.1)
     assert 0.45 < fresh.authenticity < 0.68
     copies = alpha_precision_beta_recall(points[0], points[0])
@@ -99,7 +100,7 @@ def test_details_have_one_row_for_every_real_row(points):
 
 def test_space_has_to_fit_the_metric(points):
     for function in (alpha_precision_beta_recall, energy_distance):
-        with pytest.raises(ValueError, match="gower|Euclidean"):
+        with pytest.raises(ValueError, match=r"gower|Euclidean"):
             function(points[0], points[1], space="gower")
     with pytest.raises(ValueError, match="space='polar' is unknown"):
         prdc(points[0], points[1], space="polar")

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,12 +135,10 @@ def test_negative_zero_and_missing_cells_equal_themselves():
     assert exact_copy_share(train, train.assign(a=[-0.0, np.nan]), tolerance=0.0) == 1.0
 
 
-def test_wide_tables_are_fast(benchmark_seconds=1.5):
-    import time
-
+def test_wide_tables_are_fast():
     train, holdout, synth = np.random.default_rng(0).normal(size=(3, 1000, 300))
     start = time.perf_counter()
     dcr_share(X_train=train, X_holdout=holdout, X_synth=synth)
     membership_auc(X_train=train, X_holdout=holdout, X_synth=synth)
     # 0.4 s together on one core; the bound leaves room for a busy machine.
-    assert time.perf_counter() - start < benchmark_seconds
+    assert time.perf_counter() - start < 2.0

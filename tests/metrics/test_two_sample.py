@@ -135,8 +135,6 @@ def test_pca_sees_noise_in_the_small_components():
     factors = rng.normal(size=(2, 300, 3)) @ rng.normal(size=(3, 30))
     real, fresh = factors + 0.1 * rng.normal(size=factors.shape)
     noisy = factors[1] + 0.3 * rng.normal(size=fresh.shape)
-    train = rng.normal(size=(200, 3)) @ np.linalg.lstsq(factors[0], factors[0], rcond=None)[0][:3]
-    del train
     options = {"X_train": real, "estimator": "xgb", "cv": 3, "random_state": 0}
     assert pca_c2st_auc(real, noisy, **options) > 0.9
     assert pca_c2st_auc(real, fresh, **options) < 0.65

@@ -115,6 +115,7 @@ def test_one_synthetic_class_gives_one_half_and_a_warning():
         assert tstr_score(TEST, SYNTH.assign(y="case"), **OPTIONS) == 0.5
 
 
+@pytest.mark.filterwarnings("ignore:X_synth holds one class only")
 def test_one_test_class_is_undefined():
     with pytest.warns(UndefinedMetricWarning, match="test rows hold one class"):
         assert np.isnan(tstr_score(TEST[TEST["y"] == "case"], SYNTH, **OPTIONS))
