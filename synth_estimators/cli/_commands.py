@@ -27,7 +27,7 @@ from synth_estimators.cli._progress import epoch_bar, progress
 if TYPE_CHECKING:
     import pandas as pd
 
-_CHUNK_ELEMENTS = 8_000_000
+_CHUNK_ELEMENTS = 2_000_000
 _CONDITIONAL = ("CVAE", "CalibratedGaussian")
 _WORDS = {"true": True, "false": False, "none": None}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -95,16 +94,16 @@ def undefined(metric: str, why: str) -> float:
     return float("nan")
 
 
-def mean_or_undefined(values: Sequence[float], metric: str) -> float:
+def mean_or_undefined(values: Any, metric: str) -> float:
     """Mean of the values that are not NaN."""
-    values = np.asarray(values, dtype=np.float64)
-    kept = values[~np.isnan(values)]
+    array = np.asarray(values, dtype=np.float64)
+    kept = array[~np.isnan(array)]
     if kept.size == 0:
         return undefined(metric, "no column or pair of columns can be compared")
     return float(kept.mean())
 
 
-def result(score: float, breakdown: bool, details: Any, **more: Any) -> Any:
+def result(score: Any, breakdown: bool, details: Any, **more: Any) -> Any:
     """Return the plain score, or a Bunch with the details (a callable that builds them)."""
     score = float(score)
     if not breakdown:

@@ -103,7 +103,7 @@ class GeneratorScorer:
 
     @property
     def _function(self) -> Callable:
-        return self.metric if callable(self.metric) else self._info.function
+        return self.metric if callable(self.metric) else METRICS[_plain_name(self.metric)].function
 
     @property
     def _larger_wins(self) -> bool:

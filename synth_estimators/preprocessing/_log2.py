@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from synth_estimators._compat import Interval, StrOptions, fit_context
@@ -15,6 +16,10 @@ from synth_estimators._validation import check_rows, column_name
 __all__ = ["Log2Transformer"]
 
 _LN2 = float(np.log(2.0))
+
+
+def _keeps_library_size(estimator):
+    return estimator.library_size is None
 
 
 class Log2Transformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -180,6 +185,26 @@ class Log2Transformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             values = np.expm1(logs, out=logs)
         np.clip(values, 0, largest, out=values)
         return np.rint(values, out=values) if self.round_counts else values
+
+    @available_if(_keeps_library_size)
+    def log_abs_det_jacobian(self, X: Any) -> np.ndarray:
+        r"""Log absolute determinant of the Jacobian of ``transform`` at each row.
+
+        Adding it to a log density of transformed rows gives one in data units. It is offered
+        without ``library_size``, where :math:`\log|J| = -\sum_j \log((x_j + 1) \ln 2)`.
+
+        Parameters
+        ----------
+        X : {array-like, pandas DataFrame} of shape (n_samples, n_features)
+            Rows in data units.
+
+        Returns
+        -------
+        log_det : ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        data = check_rows(self, X, reset=False, non_negative=True)
+        return -(np.log1p(data.astype(np.float64)) + np.log(_LN2)).sum(axis=1)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -142,3 +142,14 @@ def test_transform_leaves_its_input_alone():
 
 def _shares(X):
     return X / X.sum(axis=1, keepdims=True)
+
+
+def test_jacobian_turns_log_scale_densities_into_data_units():
+    """A density on the log2 scale, carried over, integrates to one in data units."""
+    transformer = Log2Transformer().fit(np.ones((2, 1)))
+    grid = np.linspace(0, 400, 400_001)[:, None]
+    logs = transformer.transform(grid)[:, 0]
+    log_normal = -0.5 * ((logs - 5.0) / 0.5) ** 2 - np.log(0.5 * np.sqrt(2 * np.pi))
+    density = np.exp(log_normal + transformer.log_abs_det_jacobian(grid))
+    assert np.trapezoid(density, grid[:, 0]) == pytest.approx(1.0, abs=1e-3)
+    assert not hasattr(Log2Transformer(library_size="median"), "log_abs_det_jacobian")

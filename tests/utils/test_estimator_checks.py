@@ -240,7 +240,7 @@ class WrongLabels(NormalPerClass):
 
 
 class EqualProportions(NormalPerClass):
-    def _draw_labels(self, n_samples, rng):
+    def _draw_labels(self, n_samples, rng, *, stratified=False):
         return rng.choice(len(self.classes_), size=n_samples)
 
 
