@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -69,7 +70,8 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
                 self._continue_net()
                 self.net_.set_params(batch_size=batch_size)
             else:
-                self._start_net(batch, batch_size)
+                # held-out rows must not shape the start, or early stopping comes too late
+                self._start_net(batch[train], batch_size, n_rows=len(batch))
             self._apply_freeze()
             self._train(self._rows(batch, train, valid), epochs=self.max_epochs, context=context)
         self._fit_codes(batch)
@@ -195,8 +197,8 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
             None if valid is None else Rows(batch[valid]),
         )
 
-    def _start_net(self, batch, batch_size):
-        n_rows = len(batch)
+    def _start_net(self, batch, batch_size, *, n_rows=None):
+        n_rows = len(batch) if n_rows is None else n_rows
         latent_dim = self.latent_dim
         if latent_dim == "auto":
             latent_dim = max(1, min(16, max(2, n_rows // 28), self._n_coordinates))
@@ -313,7 +315,14 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
         self.completion_clip_ = float(-values[values < 0].sum() / total) if total > 0 else 0.0
         keep = values > 1e-12
         self._completion = vectors[:, keep] * np.sqrt(values[keep])
-        self._completion_is_large = self.completion_clip_ > _CLIP_WARNING
+        if self.completion_clip_ > _CLIP_WARNING:
+            warnings.warn(
+                f"{type(self).__name__} decodes {self.completion_clip_:.0%} more variance than the "
+                "table has in some directions, which calibration cannot take back; use a smaller "
+                "latent_dim, a lower lr or early_stopping=True.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _span_rows(self, coordinates):
         """Network coordinates to the coordinates in which the covariance is completed."""

@@ -464,3 +464,12 @@ def test_training_curves_and_history_agree(factors):
     np.testing.assert_allclose(vae.history_["train_loss"], vae.loss_curve_)
     alone = VAE(**QUICK, validation_fraction=None, early_stopping=False).fit(factors[0])
     assert alone.validation_loss_curve_ is None
+
+
+def test_network_that_overshoots_the_table_is_reported(factors):
+    X, _ = factors
+    model = VAE(**QUICK).fit(X)
+    model.net_.module_.decoder.linear.weight.data.mul_(5.0)
+    with pytest.warns(UserWarning, match="more variance than the table has"):
+        model._fit_calibration(None, np.random.default_rng(0))
+    assert model.completion_clip_ > 0.1
