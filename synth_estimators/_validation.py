@@ -15,9 +15,11 @@ __all__ = [
     "check_class_counts",
     "check_labels",
     "check_n_samples",
+    "check_request_length",
     "check_rows",
     "column_name",
     "encode_labels",
+    "slice_request",
 ]
 
 
@@ -174,6 +176,31 @@ def check_n_samples(n_samples: Any, *, name: str = "n_samples") -> int:
     if n_samples < 0:
         raise ValueError(f"{name} must be at least 0, got {n_samples!r}.")
     return int(n_samples)
+
+
+def _per_row(value: Any) -> bool:
+    """Whether labels or a column of conditions hold one entry a row, not one for all."""
+    return not isinstance(value, str | bytes) and np.ndim(value) > 0
+
+
+def check_request_length(value: Any, n_samples: int) -> None:
+    """Refuse labels or conditions whose length is not ``n_samples``."""
+    columns = value.values() if isinstance(value, dict) else [value]
+    for column in columns:
+        if _per_row(column) and len(column) != n_samples:
+            raise ValueError(
+                f"{len(column)} labels or conditions were given but n_samples={n_samples}; pass "
+                "one for all rows, or one per row."
+            )
+
+
+def slice_request(value: Any, part: slice) -> Any:
+    """Labels or conditions of the rows ``part``; what holds for all rows stays as it is."""
+    if isinstance(value, dict):
+        return {name: slice_request(column, part) for name, column in value.items()}
+    if not _per_row(value):
+        return value
+    return value.iloc[part] if hasattr(value, "iloc") else value[part]
 
 
 def check_labels(y: Any, *, n_samples: int, owner: str) -> np.ndarray:

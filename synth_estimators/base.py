@@ -21,8 +21,10 @@ from synth_estimators._validation import (
     check_class_counts,
     check_labels,
     check_n_samples,
+    check_request_length,
     check_rows,
     encode_labels,
+    slice_request,
 )
 
 if TYPE_CHECKING:
@@ -131,6 +133,9 @@ class BaseGenerator(BaseEstimator):
         X_gen : ndarray or data frame of shape (at most chunk_size, n_features)
             Independent rows, in the container ``sample`` would return.
         """
+        return self._sample_chunks(n_samples, chunk_size, random_state)
+
+    def _sample_chunks(self, n_samples, chunk_size, random_state, **request):
         check_is_fitted(self)
         n_samples = check_n_samples(n_samples)
         if chunk_size is None:
@@ -138,12 +143,17 @@ class BaseGenerator(BaseEstimator):
         chunk_size = check_n_samples(chunk_size, name="chunk_size")
         if chunk_size == 0:
             raise ValueError("chunk_size must be at least 1, got 0.")
-        return self._iterate(n_samples, chunk_size, random_state)
+        request = {name: value for name, value in request.items() if value is not None}
+        for value in request.values():
+            check_request_length(value, n_samples)
+        return self._iterate(n_samples, chunk_size, random_state, request)
 
-    def _iterate(self, n_samples, chunk_size, random_state):
+    def _iterate(self, n_samples, chunk_size, random_state, request):
         rng = local_rng(random_state, fallback_seed=self._sample_seed)
         for start in range(0, n_samples, chunk_size):
-            yield self._wrap(self._sample(min(chunk_size, n_samples - start), rng))
+            part = slice(start, min(start + chunk_size, n_samples))
+            wanted = {name: slice_request(value, part) for name, value in request.items()}
+            yield self._wrap(self._sample(part.stop - part.start, rng, **wanted))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Judge how well the model describes fresh rows; higher is better.
@@ -259,6 +269,37 @@ class ClassConditionalMixin:
             Row ``i`` belongs to label ``y[i]``.
         """
         return self._sample_rows(n_samples, random_state, y=y)
+
+    def sample_iter(
+        self,
+        n_samples: int,
+        *,
+        y: Any = None,
+        chunk_size: int | None = None,
+        random_state: Any = None,
+    ) -> Iterator[Any]:
+        """Draw rows in chunks, for results that do not fit in memory.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows in total.
+
+        y : label or array-like of shape (n_samples,), default=None
+            As in ``sample``.
+
+        chunk_size : int or None, default=None
+            Rows a chunk; None keeps a chunk near two million numbers.
+
+        random_state : int, RandomState instance or None, default=None
+            As in ``sample``. One stream runs through all chunks.
+
+        Yields
+        ------
+        X_gen : ndarray or data frame of shape (at most chunk_size, n_features)
+            Independent rows, in the container ``sample`` would return.
+        """
+        return self._sample_chunks(n_samples, chunk_size, random_state, y=y)
 
     def sample_labeled(
         self,

@@ -223,7 +223,12 @@ class SynthesisPipeline(Pipeline):
 
     @available_if(_last_step_has("sample_iter"))
     def sample_iter(
-        self, n_samples: int, *, chunk_size: int | None = None, random_state: Any = None
+        self,
+        n_samples: int,
+        *,
+        chunk_size: int | None = None,
+        random_state: Any = None,
+        **request: Any,
     ) -> Iterator[Any]:
         """Draw rows in chunks, for results that do not fit in memory.
 
@@ -238,6 +243,9 @@ class SynthesisPipeline(Pipeline):
         random_state : int, RandomState instance or None, default=None
             As in ``sample``. One stream runs through all chunks.
 
+        **request : dict
+            Further keywords of ``sample_iter`` of the last step, for example ``y``.
+
         Yields
         ------
         X_gen : ndarray or data frame of shape (at most chunk_size, n_features)
@@ -246,7 +254,7 @@ class SynthesisPipeline(Pipeline):
         check_is_fitted(self)
         self._check_way_back("sample_iter")
         chunks = self.steps[-1][1].sample_iter(
-            n_samples, chunk_size=chunk_size, random_state=random_state
+            n_samples, chunk_size=chunk_size, random_state=random_state, **request
         )
         return (self._to_input_space(chunk) for chunk in chunks)
 

@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
 
 from synth_estimators.base import BaseGenerator, LatentMixin
+from synth_estimators.baselines import GaussianCopula
 from synth_estimators.compose import ClassConditionalGenerator
 from synth_estimators.pipeline import SynthesisPipeline, make_synthesis_pipeline
 
@@ -279,3 +280,15 @@ def test_polars_frame_in_polars_frame_out(small_table):
     table = table.with_columns(polars.col("b").round().cast(polars.Int32))
     pipe = make_synthesis_pipeline(StandardScaler(), Gaussian(random_state=0)).fit(table)
     assert pipe.sample(3).schema == table.schema
+
+
+def test_chunks_of_a_pipeline_follow_the_labels():
+    rng = np.random.default_rng(0)
+    y = np.arange(80) % 2
+    X = rng.normal(size=(80, 3)) + 10.0 * y[:, None]
+    pipe = make_synthesis_pipeline(
+        StandardScaler(), ClassConditionalGenerator(GaussianCopula(), random_state=0)
+    ).fit(X, y)
+    wanted = np.repeat([1, 0], [30, 20])
+    rows = np.concatenate(list(pipe.sample_iter(50, y=wanted, chunk_size=16)))
+    assert_array_equal(rows.mean(axis=1) > 5, wanted == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -428,6 +429,41 @@ class CVAE(ClassConditionalMixin, BaseVAE):
         return self._sample_rows(
             n_samples, random_state, y=y, conditions=conditions, stratified=stratified
         )
+
+    def sample_iter(
+        self,
+        n_samples: int,
+        *,
+        y: Any = None,
+        conditions: Any = None,
+        chunk_size: int | None = None,
+        random_state: Any = None,
+    ) -> Iterator[Any]:
+        """Draw rows in chunks, for results that do not fit in memory.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows in total.
+
+        y : label or array-like of shape (n_samples,), default=None
+            As in ``sample``.
+
+        conditions : dict or data frame, default=None
+            As in ``sample``.
+
+        chunk_size : int or None, default=None
+            Rows a chunk; None keeps a chunk near two million numbers.
+
+        random_state : int, RandomState instance or None, default=None
+            As in ``sample``. One stream runs through all chunks.
+
+        Yields
+        ------
+        X_gen : ndarray or data frame of shape (at most chunk_size, n_features)
+            Independent rows, in the container ``sample`` would return.
+        """
+        return self._sample_chunks(n_samples, chunk_size, random_state, y=y, conditions=conditions)
 
     def _sample(self, n_samples, rng, *, y=None, conditions=None, stratified=False):
         self._refuse_unknown_terms(y, conditions)

@@ -276,7 +276,12 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
 
     @available_if(generator_has("sample_iter"))
     def sample_iter(
-        self, n_samples: int, *, chunk_size: int | None = None, random_state: Any = None
+        self,
+        n_samples: int,
+        *,
+        chunk_size: int | None = None,
+        random_state: Any = None,
+        **request: Any,
     ) -> Iterator[Any]:
         """Draw rows in chunks, for results that do not fit in memory.
 
@@ -291,6 +296,9 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
         random_state : int, RandomState instance or None, default=None
             As in ``sample``. One stream runs through all chunks.
 
+        **request : dict
+            Further keywords of ``sample_iter`` of the generator, for example ``y``.
+
         Yields
         ------
         X_gen : ndarray or data frame of shape (at most chunk_size, n_features)
@@ -298,7 +306,7 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
         """
         check_is_fitted(self)
         chunks = self.generator_.sample_iter(
-            n_samples, chunk_size=chunk_size, random_state=random_state
+            n_samples, chunk_size=chunk_size, random_state=random_state, **request
         )
         return (self._wrap(self._to_data_space(chunk)) for chunk in chunks)
 

@@ -87,9 +87,7 @@ def test_marginal_density_mixes_the_classes(fitted, labelled):
 
 def test_conditions_move_the_rows():
     rng = np.random.default_rng(0)
-    conditions = pd.DataFrame(
-        {"dose": rng.uniform(0, 10, 300), "sex": rng.choice(["F", "M"], 300)}
-    )
+    conditions = pd.DataFrame({"dose": rng.uniform(0, 10, 300), "sex": rng.choice(["F", "M"], 300)})
     shift = conditions["dose"] + 6.0 * (conditions["sex"] == "M")
     X = rng.normal(size=(300, 4)) + shift.to_numpy()[:, None]
     model = CVAE(latent_dim=2, max_epochs=30, random_state=0).fit(X, conditions=conditions)
@@ -211,3 +209,19 @@ def test_stratified_tables_have_exact_class_shares(fitted):
     _, labels = fitted.sample_labeled(200, stratified=True)
     assert pd.Series(labels).value_counts().to_dict() == {"b": 120, "a": 60, "c": 20}
     assert labels.tolist() != sorted(labels)
+
+
+def test_chunks_follow_labels_and_conditions():
+    rng = np.random.default_rng(0)
+    y, dose = np.arange(120) % 2, rng.uniform(0, 10, 120)
+    X = rng.normal(size=(120, 3)) + (20.0 * y + dose)[:, None]
+    model = CVAE(latent_dim=2, max_epochs=20, random_state=0).fit(X, y, conditions={"dose": dose})
+    wanted = np.repeat([0, 1], [150, 150])
+    table = pd.DataFrame({"dose": np.tile([1.0, 9.0], 150)})
+    chunks = list(model.sample_iter(300, y=wanted, conditions=table, chunk_size=70))
+    assert [len(chunk) for chunk in chunks] == [70, 70, 70, 70, 20]
+    means = np.concatenate(chunks).mean(axis=1)
+    expected = 20.0 * wanted + table["dose"].to_numpy()
+    assert np.abs(means - expected).mean() < 2.0
+    with pytest.raises(ValueError, match="2 labels or conditions were given but n_samples=3"):
+        model.sample_iter(3, y=[0, 1])

@@ -446,9 +446,9 @@ def test_skorch_callbacks_work_and_are_not_touched(factors):
     assert vae.net_.optimizer_.param_groups[0]["lr"] < 1e-3
     stopper = skorch.callbacks.EarlyStopping(patience=2)
     with pytest.raises(ValueError, match="EarlyStopping monitors 'valid_loss'"):
-        VAE(
-            **QUICK, callbacks=[stopper], validation_fraction=None, early_stopping=False
-        ).fit(factors[0])
+        VAE(**QUICK, callbacks=[stopper], validation_fraction=None, early_stopping=False).fit(
+            factors[0]
+        )
 
 
 def test_net_params_reach_the_net_and_are_searchable(factors):
