@@ -3,8 +3,8 @@
 Tables: SKCMPositive_4 (452 x 298 miRNA counts) and BRCASubtypeSel_train (881 x 47, two classes), in
 three splits by patient, half of the rows held out. Every generator sees the training half alone
 and is asked for as many rows as the other half has; every number compares its rows with the
-held-out half, on the log2 scale. TSTR is the mean over five sampled tables. Rows named "stratified" are whole-table draws, the others
-independent; the two are not comparable.
+held-out half, on the log2 scale. TSTR is the mean over five sampled tables. Rows named "stratified" are
+whole-table draws, the others independent; the two are not comparable.
 
     SYNTH_ESTIMATORS_DATA=... python benchmarks/quality_expression.py [--splits 3]
 """
@@ -122,7 +122,9 @@ def judge(train, holdout, rows):
         "alpha_precision": alpha.alpha_precision,
         "beta_recall": alpha.beta_recall,
         "coverage": manifold.coverage,
-        "dcr_share": m.dcr_share(X_train=T, X_holdout=H, X_synth=S, space="standard", random_state=SEED),
+        "dcr_share": m.dcr_share(
+            X_train=T, X_holdout=H, X_synth=S, space="standard", random_state=SEED
+        ),
         "membership_auc": m.membership_auc(
             X_train=T, X_holdout=H, X_synth=S, space="standard", random_state=SEED
         ),
@@ -134,6 +136,7 @@ def judge(train, holdout, rows):
 
 def utility(train, labels, holdout, holdout_labels, rows, row_labels):
     """AUC on held-out rows of models trained on synthetic and on real rows."""
+
     def table(X, y):
         return log2(X).assign(label=np.asarray(y)).reset_index(drop=True)
 
@@ -144,8 +147,12 @@ def utility(train, labels, holdout, holdout_labels, rows, row_labels):
         table(rows, row_labels),
     )
     for name in ("xgb", "logistic"):
-        out[f"tstr_{name}"] = m.tstr_score(test, synth, target="label", estimator=name, random_state=SEED)
-        out[f"trtr_{name}"] = m.trtr_score(test, real, target="label", estimator=name, random_state=SEED)
+        out[f"tstr_{name}"] = m.tstr_score(
+            test, synth, target="label", estimator=name, random_state=SEED
+        )
+        out[f"trtr_{name}"] = m.trtr_score(
+            test, real, target="label", estimator=name, random_state=SEED
+        )
     return out
 
 
@@ -185,8 +192,12 @@ def run(table, groups, make_generators, split, rows_out):
             f"C2ST {record['c2st_xgb']:.3f}  PCA {record['pca50_c2st_xgb']:.3f}  "
             f"beta {record['beta_recall']:.3f}  cov {record['coverage']:.3f}  "
             f"DCR {record['dcr_share']:.3f}  memb {record['membership_auc']:.3f}  {seconds:.1f}s"
-            + (f"  TSTR {record['tstr_xgb']:.3f}/{record['trtr_xgb']:.3f} "
-               f"{record['tstr_logistic']:.3f}/{record['trtr_logistic']:.3f}" if y is not None else ""),
+            + (
+                f"  TSTR {record['tstr_xgb']:.3f}/{record['trtr_xgb']:.3f} "
+                f"{record['tstr_logistic']:.3f}/{record['trtr_logistic']:.3f}"
+                if y is not None
+                else ""
+            ),
             flush=True,
         )
 

@@ -2,8 +2,8 @@
 
 Both train the same architecture on the same log2 counts for the same number of epochs, with the
 same batch size, the last incomplete batch dropped and the same validation share. Times are CPU
-seconds of the process: ``VAE.fit`` on log2 counts against ``generate``, which is the peer's only way
-to fit; "whole" adds what ``generate`` also does (the log2 step and drawing 100 rows).
+seconds of the process: ``VAE.fit`` on log2 counts against ``generate``, which is the peer's only
+way to fit; "whole" adds what ``generate`` also does (the log2 step and drawing 100 rows).
 
     python benchmarks/vae_vs_syng_bts.py [--rounds 5] [--quick]
 """
@@ -141,7 +141,9 @@ def main():
             "quality": quality,
         }
         for name in variants:
-            print(f"{title:28s} {name:12s} {low[name]:7.3f} s  {ratios[name]:6.2f}x  {quality[name]}")
+            print(
+                f"{title:28s} {name:12s} {low[name]:7.3f} s  {ratios[name]:6.2f}x  {quality[name]}"
+            )
     if not arguments.quick:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / "vae_vs_syng_bts.json"

@@ -30,7 +30,7 @@ os.register_at_fork(after_in_child=_reset_lock_after_fork)
 def draw_seed(random_state: Any) -> int:
     """Draw one integer seed from ``random_state``.
 
-    An int gives the same seed each time, a ``RandomState`` instance moves on, None is fresh entropy.
+    An int gives the same seed each time, a ``RandomState`` instance moves on, None is fresh.
     """
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0] % _MAX_SEED)

@@ -42,7 +42,7 @@ def _refuse_text_columns(estimator, X):
     for label, dtype in zip(X.columns, X.dtypes, strict=True):
         if dtype in text:
             column = X[label]
-            if dtype == object and pd.to_numeric(column, errors="coerce").notna().all():
+            if dtype.kind == "O" and pd.to_numeric(column, errors="coerce").notna().all():
                 continue
             first = column.dropna().iloc[0] if column.notna().any() else None
             raise ValueError(
@@ -142,7 +142,7 @@ def check_rows(
         "ensure_all_finite": False,
     }
     if isinstance(X, pd.DataFrame) and len(X) and _one_numeric_dtype(X):
-        # check_array looks at the dtype of every column, which takes longer than fitting some models
+        # check_array looks at the dtype of every column, which outlasts the fit of some models
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         data = check_array(X.to_numpy(), input_name="X", estimator=estimator, **checks)
     else:

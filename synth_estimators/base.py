@@ -28,6 +28,8 @@ from synth_estimators._validation import (
 )
 
 if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
     from synth_estimators._neural import NeuralGenerator
 
 __all__ = ["BaseGenerator", "ClassConditionalMixin", "LatentMixin", "NeuralGenerator"]
@@ -135,7 +137,9 @@ class BaseGenerator(BaseEstimator):
         """
         return self._sample_chunks(n_samples, chunk_size, random_state)
 
-    def _sample_chunks(self, n_samples, chunk_size, random_state, **request):
+    def _sample_chunks(
+        self, n_samples: Any, chunk_size: Any, random_state: Any, **request: Any
+    ) -> Iterator[Any]:
         check_is_fitted(self)
         n_samples = check_n_samples(n_samples)
         if chunk_size is None:
@@ -148,7 +152,9 @@ class BaseGenerator(BaseEstimator):
             check_request_length(value, n_samples)
         return self._iterate(n_samples, chunk_size, random_state, request)
 
-    def _iterate(self, n_samples, chunk_size, random_state, request):
+    def _iterate(
+        self, n_samples: int, chunk_size: int, random_state: Any, request: dict[str, Any]
+    ) -> Iterator[Any]:
         rng = local_rng(random_state, fallback_seed=self._sample_seed)
         for start in range(0, n_samples, chunk_size):
             part = slice(start, min(start + chunk_size, n_samples))
@@ -202,7 +208,7 @@ class BaseGenerator(BaseEstimator):
             self._sklearn_output_config = {**config, "transform": transform}
         return self
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
         tags.non_deterministic = False
@@ -222,8 +228,15 @@ class ClassConditionalMixin:
     """Labels for generators that are fitted with ``y``.
 
     The estimator has ``classes_`` (sorted) and ``class_prior_`` (training shares) and its
-    ``_sample`` takes ``label_idx``, the class index of every wanted row.
+    ``_sample`` takes ``y``.
     """
+
+    if TYPE_CHECKING:
+        _sample_seed: int
+        _sample: Any
+        _sample_rows: Any
+        _sample_chunks: Any
+        _wrap: Any
 
     def _fit_labels(self, y: Any, n_samples: int) -> np.ndarray:
         """Store ``classes_`` and ``class_prior_`` and return the class index of each row."""
@@ -242,7 +255,9 @@ class ClassConditionalMixin:
             return rng.permutation(np.repeat(np.arange(len(counts)), counts))
         return rng.choice(len(self.classes_), size=n_samples, p=self.class_prior_)
 
-    def _wanted_labels(self, y, n_samples, rng, *, stratified=False):
+    def _wanted_labels(
+        self, y: Any, n_samples: int, rng: np.random.Generator, *, stratified: bool = False
+    ) -> np.ndarray:
         if y is None:
             return self._draw_labels(n_samples, rng, stratified=stratified)
         return encode_labels(y, self.classes_, n_samples=n_samples)
@@ -340,7 +355,7 @@ class ClassConditionalMixin:
             raise ValueError("Pass n_samples, class_counts or both.")
         if n_samples is not None:
             n_samples = check_n_samples(n_samples)
-        if class_counts is None:
+        if class_counts is None and n_samples is not None:
             stratified = bool(request.get("stratified", False))
             label_idx = self._draw_labels(n_samples, rng, stratified=stratified)
         else:
@@ -416,7 +431,7 @@ class LatentMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         return self._wrap(self._decode(self._encode(check_rows(self, X, reset=False))))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 
 __all__ = ["ACTIVATIONS", "dense_stack"]
@@ -35,7 +37,7 @@ def dense_stack(widths, *, activation, batch_norm=False):
     torch.nn.Sequential
     """
     layers = []
-    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+    for n_in, n_out in pairwise(widths):
         layers.append(nn.Linear(n_in, n_out))
         if batch_norm:
             layers.append(nn.BatchNorm1d(n_out))

@@ -59,7 +59,7 @@ def _kernel_points():
 
 def _atom_mask(values):
     """Cells that belong to a point mass of their column, and columns that have one at an end."""
-    n_rows, n_columns = values.shape
+    n_rows = len(values)
     mask = np.zeros(values.shape, dtype=bool)
     ordered = np.sort(values, axis=0)
     with_ties = np.flatnonzero((ordered[1:] == ordered[:-1]).any(axis=0)) if n_rows > 1 else []

@@ -132,7 +132,7 @@ class MetadataEncoder:
                 values = np.asarray(values, dtype=np.float64)
             except (TypeError, ValueError):
                 raise ValueError(
-                    f"Condition column {name!r} is numeric, got {list(values)[0]!r}."
+                    f"Condition column {name!r} is numeric, got {next(iter(values))!r}."
                 ) from None
             if not np.isfinite(values).all():
                 raise ValueError(f"Condition column {name!r} contains missing or infinite values.")

@@ -331,7 +331,7 @@ def test_bad_cells_are_named(factors):
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 3), (0, 3)])
 def test_too_few_rows_are_refused(shape):
-    with pytest.raises(ValueError, match="minimum of 3 is required|0 sample"):
+    with pytest.raises(ValueError, match=r"minimum of 3 is required|0 sample"):
         VAE(**QUICK).fit(np.ones(shape))
 
 

@@ -42,7 +42,10 @@ def test_independent_rows_vary_more_than_stratified_ones(table):
     model = CalibratedGaussian(random_state=0).fit(table)
     means = {
         mode: np.std(
-            [np.log2(model.sample(60, stratified=mode, random_state=s) + 1).mean() for s in range(20)],
+            [
+                np.log2(model.sample(60, stratified=mode, random_state=s) + 1).mean()
+                for s in range(20)
+            ],
             axis=0,
         ).mean()
         for mode in (False, True)
@@ -67,8 +70,10 @@ def test_classes_keep_their_means_and_shares():
 
 def test_stratified_labels_have_exact_shares():
     X, y = np.random.default_rng(0).normal(size=(100, 3)), np.repeat([0, 1], [75, 25])
-    _, labels = CalibratedGaussian(random_state=0).fit(X, y).sample_labeled(
-        class_counts={0: 40, 1: 8}, n_samples=48, stratified=True
+    _, labels = (
+        CalibratedGaussian(random_state=0)
+        .fit(X, y)
+        .sample_labeled(class_counts={0: 40, 1: 8}, n_samples=48, stratified=True)
     )
     assert np.bincount(labels).tolist() == [40, 8]
 
