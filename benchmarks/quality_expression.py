@@ -3,8 +3,8 @@
 Tables: SKCMPositive_4 (452 x 298 miRNA counts) and BRCASubtypeSel_train (881 x 47, two classes), in
 three splits by patient, half of the rows held out. Every generator sees the training half alone
 and is asked for as many rows as the other half has; every number compares its rows with the
-held-out half, on the log2 scale. TSTR is the mean over five sampled tables. Rows named "stratified" are
-whole-table draws, the others independent; the two are not comparable.
+held-out half, on the log2 scale. TSTR is the mean over five sampled tables. Rows named
+"stratified" are whole-table draws, the others independent; the two are not comparable.
 
     SYNTH_ESTIMATORS_DATA=... python benchmarks/quality_expression.py [--splits 3]
 """

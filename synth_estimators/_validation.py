@@ -42,7 +42,8 @@ def _refuse_text_columns(estimator, X):
     for label, dtype in zip(X.columns, X.dtypes, strict=True):
         if dtype in text:
             column = X[label]
-            if dtype.kind == "O" and pd.to_numeric(column, errors="coerce").notna().all():
+            plain = isinstance(dtype, np.dtype)
+            if plain and pd.to_numeric(column, errors="coerce").notna().all():
                 continue
             first = column.dropna().iloc[0] if column.notna().any() else None
             raise ValueError(

@@ -84,8 +84,8 @@ scores.round(3)
 # %%
 # Shapes are alike: every generator here has the right margins. The two-sample test separates them
 # (0.5 is not told apart): columns drawn independently are recognised at once, and on some hundred
-# rows a network has to be good to keep up with the models in closed form. The share of rows nearer to
-# training than to held-out patients finds the copier (0.5 is what fresh rows have).
+# rows a network has to be good to keep up with the models in closed form. The share of rows nearer
+# to training than to held-out patients finds the copier (0.5 is what fresh rows have).
 
 from synth_estimators.inspection import EmbeddingDisplay, MarginalsDisplay
 

@@ -219,14 +219,16 @@ class UsesLabels(Normal):
 
 
 class SameChunk(Normal):
-    def _iterate(self, n_samples, chunk_size, random_state):
+    def _iterate(self, n_samples, chunk_size, random_state, request):
         for start in range(0, n_samples, chunk_size):
             yield self.sample(chunk_size)[: n_samples - start]
 
 
 class LosesRowsInChunks(Normal):
-    def _iterate(self, n_samples, chunk_size, random_state):
-        return super()._iterate(n_samples - n_samples % chunk_size, chunk_size, random_state)
+    def _iterate(self, n_samples, chunk_size, random_state, request):
+        return super()._iterate(
+            n_samples - n_samples % chunk_size, chunk_size, random_state, request
+        )
 
 
 class Unpicklable(Normal):
