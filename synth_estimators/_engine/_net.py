@@ -19,7 +19,9 @@ from skorch.callbacks import (
 from skorch.history import History
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from synth_estimators._engine._adam import AdamSteps
 from synth_estimators._engine._callbacks import StopTraining
+from synth_estimators._engine._machine import settle_allocator
 from synth_estimators._engine._rows import (
     Rows,
     RowStream,
@@ -274,6 +276,23 @@ class EpochEngine(NeuralNet):
         # A batch whose weights are all zero has loss 0, not 0 / 0.
         return (losses * y_true).sum() / y_true.sum().clamp_min(torch.finfo(losses.dtype).tiny)
 
+    def _take_step(self):
+        """Step the optimizer; replaced by a quicker way for the length of an epoch."""
+        self.optimizer_.step()
+
+    def _set_training(self, training=True):
+        """Switch all modules, without a recursion through ``Module.__setattr__``."""
+        for name in self._modules:
+            module = getattr(self, f"{name}_")
+            if not isinstance(module, torch.nn.Module) or module.training == training:
+                continue
+            parts = list(module.modules())
+            if all(type(part).train is torch.nn.Module.train for part in parts):
+                for part in parts:
+                    vars(part)["training"] = training
+            else:
+                module.train(training)
+
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Go forward and backward in skorch's own loop, with clipping."""
         step = super().train_step_single(batch, **fit_params)
@@ -292,7 +311,7 @@ class EpochEngine(NeuralNet):
         loss.backward()
         if self.clip_norm is not None:
             self._clip(optimizer)
-        optimizer.step()
+        self._take_step()
         return {"loss": loss, "y_pred": output}
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
@@ -344,6 +363,7 @@ class EpochEngine(NeuralNet):
         """Run the epochs. Ctrl-C sets ``interrupted_``; a callback's stop does not."""
         self.interrupted_ = False
         self.batch_events_ = self._batch_events_wanted()
+        settle_allocator()
         try:
             return super().fit_loop(*args, **kwargs)
         except StopTraining:
@@ -367,7 +387,13 @@ class EpochEngine(NeuralNet):
             return
         self._set_training(training)
         if training:
-            means, n_batches = self._run_training(iterator, step_fn, fit_params)
+            steps = AdamSteps(self.optimizer_)
+            vars(self)["_take_step"] = steps
+            try:
+                means, n_batches = self._run_training(iterator, step_fn, fit_params)
+            finally:
+                steps.close()
+                del vars(self)["_take_step"]
         else:
             with torch.inference_mode():
                 means, n_batches = self._run_validation(iterator, step_fn, fit_params)

@@ -10,6 +10,7 @@ import math
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from synth_estimators._networks._mlp import dense_stack
 
@@ -17,6 +18,42 @@ __all__ = ["AutoencoderModule", "GaussianVAEModule"]
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _LOGVAR_RANGE = (-8.0, 4.0)
+
+
+class _SquaredError(torch.autograd.Function):
+    """Weighted squared error of each row; one node of the graph instead of six."""
+
+    @staticmethod
+    def forward(ctx, decoded, features, weight):
+        residual = decoded - features
+        ctx.save_for_backward(residual)
+        ctx.weight = weight
+        return weight * torch.linalg.vecdot(residual, residual)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        (residual,) = ctx.saved_tensors
+        return residual * (2.0 * ctx.weight * gradient)[:, None], None, None
+
+
+class _Divergence(torch.autograd.Function):
+    """Weighted divergence of N(mean, exp(logvar)) from N(0, I), for each row."""
+
+    @staticmethod
+    def forward(ctx, mean, logvar, weight):
+        variance = logvar.exp()
+        ctx.save_for_backward(mean, variance)
+        ctx.weight = weight
+        total = torch.addcmul(variance - logvar, mean, mean).sum(dim=1)
+        return (0.5 * weight) * (total - mean.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        mean, variance = ctx.saved_tensors
+        scale = (ctx.weight * gradient)[:, None]
+        return scale * mean, (0.5 * scale) * (variance - 1.0), None
 
 
 class _Decoder(nn.Module):
@@ -40,7 +77,7 @@ class _Decoder(nn.Module):
         features = self.last(self.stack(codes))
         if self.linear is not None:
             features = features + self.linear(codes[:, : self.n_skip])
-        return torch.relu(features) if self.output == "relu" else features
+        return torch.relu_(features) if self.output == "relu" else features
 
 
 class _FeatureModule(nn.Module):
@@ -123,8 +160,8 @@ class GaussianVAEModule(_FeatureModule):
             (n_features + n_conditions, *hidden), activation=activation, batch_norm=batch_norm
         )
         width = hidden[-1] if hidden else n_features + n_conditions
-        self.mean_head = nn.Linear(width, latent_dim)
-        self.logvar_head = nn.Linear(width, latent_dim)
+        # both heads in one product: mean first, then log-variance
+        self.code_head = nn.Linear(width, 2 * latent_dim)
         self.decoder = _Decoder(
             latent_dim + n_conditions,
             hidden,
@@ -139,11 +176,10 @@ class GaussianVAEModule(_FeatureModule):
 
     def encode(self, batch):
         """Mean and log-variance of the code, each of shape (batch, latent_dim)."""
-        features = self.encoder(batch)
-        logvar = self.logvar_head(features)
+        mean, logvar = self.code_head(self.encoder(batch)).chunk(2, dim=1)
         if self.clamp_logvar:
             logvar = logvar.clamp(*_LOGVAR_RANGE)
-        return self.mean_head(features), logvar
+        return mean, logvar
 
     def decode(self, codes, conditions=None):
         """Mean of the features, of shape (batch, n_features)."""
@@ -156,7 +192,7 @@ class GaussianVAEModule(_FeatureModule):
         mean, logvar = self.encode(batch)
         codes = mean
         if self.training:
-            codes = mean + torch.randn_like(mean) * torch.exp(0.5 * logvar)
+            codes = torch.addcmul(mean, torch.randn_like(mean), torch.exp(0.5 * logvar))
         return self.decode(codes, conditions), mean, logvar
 
     def reconstruction(self, features, decoded):
@@ -171,9 +207,10 @@ class GaussianVAEModule(_FeatureModule):
         """Negative evidence lower bound of each row, with the weights of its terms."""
         features, _ = self.split(batch)
         decoded, mean, logvar = output
-        divergence = -0.5 * (1.0 + logvar - mean.square() - logvar.exp()).sum(dim=1)
-        loss = self.reconstruction_weight * self.reconstruction(features, decoded)
-        return loss + self.kl_weight * divergence
+        divergence = _Divergence.apply(mean, logvar, self.kl_weight)
+        if self.log_sd is None:
+            return divergence + _SquaredError.apply(decoded, features, self.reconstruction_weight)
+        return divergence + self.reconstruction_weight * self.reconstruction(features, decoded)
 
     def start_from_factors(self, loadings, psi):
         """Start the linear path and the noise at a factor analysis of the data."""
