@@ -7,8 +7,7 @@ from torch import nn
 from synth_estimators._networks._mlp import dense_stack
 from synth_estimators._networks.autoencoder import (
     GaussianVAEModule,
-    _Divergence,
-    _SquaredError,
+    _SquaredErrorBound,
 )
 
 
@@ -22,21 +21,20 @@ def double(*shape):
     return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
 
 
-def test_gradient_of_the_squared_error():
+def test_value_and_gradient_of_the_squared_error_bound():
     features = torch.randn(4, 3, dtype=torch.float64)
-    decoded = double(4, 3)
-    assert torch.autograd.gradcheck(lambda d: _SquaredError.apply(d, features, 1.7), (decoded,))
-    expected = 1.7 * (decoded - features).square().sum(dim=1)
-    torch.testing.assert_close(_SquaredError.apply(decoded, features, 1.7), expected)
+    inputs = double(4, 3), double(4, 2), double(4, 2)
 
+    def loss(decoded, mean, logvar):
+        return _SquaredErrorBound.apply(features, decoded, mean, logvar, 1.7, 0.3)
 
-def test_gradient_and_value_of_the_divergence():
-    mean, logvar = double(5, 2), double(5, 2)
-    assert torch.autograd.gradcheck(lambda m, v: _Divergence.apply(m, v, 0.3), (mean, logvar))
+    assert torch.autograd.gradcheck(loss, inputs)
+    decoded, mean, logvar = inputs
     posterior = torch.distributions.Normal(mean, torch.exp(0.5 * logvar))
     prior = torch.distributions.Normal(torch.zeros(()).double(), torch.ones(()).double())
-    expected = 0.3 * torch.distributions.kl_divergence(posterior, prior).sum(dim=1)
-    torch.testing.assert_close(_Divergence.apply(mean, logvar, 0.3), expected)
+    expected = 1.7 * (decoded - features).square().sum(dim=1)
+    expected += 0.3 * torch.distributions.kl_divergence(posterior, prior).sum(dim=1)
+    torch.testing.assert_close(loss(*inputs), expected)
 
 
 def test_objective_is_the_negative_bound():
