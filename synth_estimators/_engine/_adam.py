@@ -67,7 +67,10 @@ class AdamSteps:
         self.states = states
         self.groups = []
         for group, parameters, found in groups:
-            kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
+            apart = group.get(
+                "decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW)
+            )
+            kernel = torch._fused_adamw_ if apart else torch._fused_adam_
             settings = {
                 "lr": group["lr"],
                 "beta1": group["betas"][0],
