@@ -2,7 +2,9 @@
 
 Import this module first: it asks for one thread before numpy and torch start theirs. Variants of
 one task alternate (each runs once a round), the first round is thrown away, and a time is the CPU
-time of the process. The raw numbers of every round are kept beside the summaries.
+time of the process. Variants that would change the process for each other (settings of the memory
+allocator, caches) each run in a fork of their own, still in turn. The raw numbers of every round
+are kept beside the summaries.
 """
 
 import os
@@ -14,6 +16,7 @@ import csv
 import gc
 import importlib.metadata
 import json
+import multiprocessing
 import platform
 import statistics
 import time
@@ -74,6 +77,40 @@ def q25(values):
     return ordered[low] + (position - low) * (ordered[high] - ordered[low])
 
 
+def _timed(variant, clock):
+    """Run once and return the clock's and the wall's seconds."""
+    gc.collect()
+    gc.disable()
+    wall, start = time.perf_counter(), clock()
+    variant()
+    taken, walled = clock() - start, time.perf_counter() - wall
+    gc.enable()
+    return taken, walled
+
+
+def _serve(pipe, variant, clock, report):
+    while (order := pipe.recv()) != "stop":
+        pipe.send(_timed(variant, clock) if order == "run" else report())
+
+
+class _Fork:
+    """A variant that runs in a process forked off before any variant has run."""
+
+    def __init__(self, variant, clock, report):
+        context = multiprocessing.get_context("fork")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other, variant, clock, report))
+        self.process.start()
+
+    def ask(self, order):
+        self.pipe.send(order)
+        return self.pipe.recv()
+
+    def stop(self):
+        self.pipe.send("stop")
+        self.process.join()
+
+
 @dataclass
 class Task:
     """Times of several variants of one task.
@@ -96,8 +133,9 @@ class Task:
     seconds: dict = field(default_factory=dict)
     wall: dict = field(default_factory=dict)
     notes: dict = field(default_factory=dict)
+    reports: dict = field(default_factory=dict)
 
-    def run(self, variants, *, units, clock=time.process_time):
+    def run(self, variants, *, units, clock=time.process_time, apart=False, report=None):
         """Time the variants in turn.
 
         Parameters
@@ -111,22 +149,33 @@ class Task:
 
         clock : callable, default=time.process_time
             Seconds; ``time.perf_counter`` where the work is not done by the processor.
+
+        apart : bool, default=False
+            Fork a process for each variant, so that none changes the memory allocator for another.
+
+        report : callable, default=None
+            With ``apart``: called with the name of a variant in its process at the end; the
+            results are kept in ``reports``.
         """
         if len(variants) > 6:
             raise ValueError(f"{len(variants)} variants are too many at once; at most 6.")
         self.seconds = {name: [] for name in variants}
         self.wall = {name: [] for name in variants}
+        forks = {}
+        if apart:
+            forks = {
+                name: _Fork(variant, clock, lambda name=name: report(name) if report else None)
+                for name, variant in variants.items()
+            }
         for index in range(self.rounds + 1):
             for name, variant in variants.items():
-                gc.collect()
-                gc.disable()
-                wall, start = time.perf_counter(), clock()
-                variant()
-                taken, walled = clock() - start, time.perf_counter() - wall
-                gc.enable()
+                taken, walled = forks[name].ask("run") if apart else _timed(variant, clock)
                 if index:
                     self.seconds[name].append(taken / units)
                     self.wall[name].append(walled / units)
+        self.reports = {name: fork.ask("report") for name, fork in forks.items()}
+        for fork in forks.values():
+            fork.stop()
         return self
 
     def time_of(self, name):

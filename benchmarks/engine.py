@@ -107,22 +107,28 @@ def train_in_turn(
             "bare torch loop, fused Adam": lambda: loop(epochs),
         }
         task = Task(name, "step", rounds)
+        switch = {}
         if switch_flop is not None:
             nets["engine, fast_matmul"] = engine(module, batch_size, kind)
 
             def switched():
-                with fast_matmul(switch_flop) as matmul:
-                    task.notes["fast_matmul"] = matmul
+                with fast_matmul(switch_flop) as switch["fast_matmul"]:
                     nets["engine, fast_matmul"].partial_fit(data, epochs=epochs)
 
             variants["engine, fast_matmul"] = switched
-        task.run(variants, units=n_steps)
+
+        def report(name):
+            loss = float(nets[name].history[-1, "train_loss"]) if name in nets else None
+            return {"last_train_loss": loss, **switch}
+
+        # the engine teaches the allocator of its process to keep memory, which would speed up all
+        task.run(variants, units=n_steps, apart=True, report=report)
     task.notes |= {
         "n_rows": len(X),
         "n_columns": X.shape[1],
         "batch_size": batch_size,
         "steps_per_round": n_steps,
-        "last_train_loss": {key: float(net.history[-1, "train_loss"]) for key, net in nets.items()},
+        "reports": task.reports,
     }
     task.print()
     return task

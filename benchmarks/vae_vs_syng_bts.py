@@ -1,29 +1,28 @@
-"""Whole fits: the published VAE here and in syng-bts, alternating in one process.
+"""Whole fits: the published VAE here and in syng-bts, alternating.
 
-Both train the same architecture on the same log2 counts for the same number of epochs, with the
-same batch size, the last incomplete batch dropped and the same validation share. Times are CPU
-seconds of the process: ``VAE.fit`` on log2 counts against ``generate``, which is the peer's only
-way to fit; "whole" adds what ``generate`` also does (the log2 step and drawing 100 rows).
+Each runs in a process of its own, in turn. Both train the same architecture on the same log2
+counts for the same number of epochs, with the same batch size, the last incomplete batch dropped
+and the same validation share. Times are CPU seconds of the process: ``VAE.fit`` on log2 counts
+against ``generate``, which is the peer's only way to fit; "whole" adds what ``generate`` also does
+(the log2 step and drawing 100 rows).
 
     python benchmarks/vae_vs_syng_bts.py [--rounds 5] [--quick]
 """
-
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import contextlib
 import io
 import json
 import platform
-import time
 import warnings
+from functools import partial
 from pathlib import Path
 
+import _protocol  # first: limits the threads
 import numpy as np
 import pandas as pd
 import torch
+from _protocol import Task
 
 RESULTS = Path(__file__).parent / "results"
 CASES = {
@@ -99,7 +98,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="two rounds, no result file")
     arguments = parser.parse_args()
     rounds = 2 if arguments.quick else arguments.rounds
-    torch.set_num_threads(1)
+    _protocol.one_thread()
     import syng_bts
 
     variants = {
@@ -119,20 +118,28 @@ def main():
     for title, (n_samples, n_features, epochs) in CASES.items():
         counts = make_counts(n_samples, n_features)
         fresh = np.log2(make_counts(600, n_features, seed=1).to_numpy() + 1.0)
-        seconds = {name: [] for name in variants}
-        quality = {}
-        for round_ in range(rounds + 1):
-            for name, run in variants.items():
-                start = time.process_time()
-                rows = run(counts, epochs)
-                if round_:
-                    seconds[name].append(time.process_time() - start)
-                if hasattr(rows, "fit"):
-                    rows = rows.sample(100)
-                elif name == "VAE whole":
-                    rows = np.log2(rows + 1.0)
-                quality[name] = describe(np.asarray(rows), fresh)
-        low = {name: float(np.quantile(values, 0.25)) for name, values in seconds.items()}
+        made = {}
+
+        def timed(name, run, counts=counts, epochs=epochs, made=made):
+            made[name] = run(counts, epochs)
+
+        def judge(name, fresh=fresh, made=made):
+            rows = made[name]
+            if hasattr(rows, "fit"):
+                rows = rows.sample(100)
+            elif name == "VAE whole":
+                rows = np.log2(rows + 1.0)
+            return describe(np.asarray(rows), fresh)
+
+        task = Task(title, "fit", rounds)
+        task.run(
+            {name: partial(timed, name, run) for name, run in variants.items()},
+            units=1,
+            apart=True,
+            report=judge,
+        )
+        seconds, quality = task.seconds, task.reports
+        low = {name: task.time_of(name) for name in variants}
         ratios = {name: low["syng-bts"] / value for name, value in low.items()}
         report["cases"][title] = {
             "cpu_seconds": seconds,
