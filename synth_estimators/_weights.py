@@ -17,7 +17,7 @@ _FORMAT = 1
 # The only classes that a file may name, and where they live.
 _CLASSES = {
     "GaussianCodes": "synth_estimators.autoencoders._codes",
-    "MixtureCodes": "synth_estimators.autoencoders._codes",
+    "MixtureDensity": "synth_estimators.preprocessing._mixture",
     "CalibratedFrame": "synth_estimators.preprocessing._calibration",
     "LowRankCovariance": "synth_estimators.preprocessing._calibration",
     "QuantileTable": "synth_estimators.preprocessing._margins",

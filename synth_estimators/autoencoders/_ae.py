@@ -9,7 +9,8 @@ import numpy as np
 from synth_estimators._compat import StrOptions, fit_context, with_callbacks
 from synth_estimators._networks.autoencoder import AutoencoderModule
 from synth_estimators.autoencoders._base import AUTOENCODER_CONSTRAINTS, FramedAutoencoder
-from synth_estimators.autoencoders._codes import GaussianCodes, MixtureCodes
+from synth_estimators.autoencoders._codes import GaussianCodes
+from synth_estimators.preprocessing._mixture import MixtureDensity
 
 __all__ = ["AE"]
 
@@ -309,7 +310,8 @@ class AE(FramedAutoencoder):
     def _fit_codes(self, batch, *, accumulate=False):
         codes = self._encode_batch(batch)[0]
         if self.code_density == "gmm":
-            self._codes = MixtureCodes().fit(codes, self._sample_seed)
+            ridge = 1e-3 * max(float(codes.var(axis=0).mean()), 1e-6)
+            self._codes = MixtureDensity("full", ridge=ridge).fit(codes, self._sample_seed)
         else:
             before = self._codes if accumulate else GaussianCodes()
             self._codes = before.update(codes, np.zeros_like(codes))

@@ -427,9 +427,6 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
         check_is_fitted(self)
         return check_rows(self, X, reset=False)
 
-    def _module_class(self):
-        raise NotImplementedError
-
     def _module_settings(self):
         return {}
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["GaussianCodes", "MixtureCodes"]
-
-_MAX_COMPONENTS = 8
+__all__ = ["GaussianCodes"]
 
 
 class GaussianCodes:
@@ -39,30 +37,3 @@ class GaussianCodes:
     def draw(self, n_samples, rng):
         """Draw codes of shape (n_samples, latent_dim)."""
         return self.mean + rng.standard_normal((n_samples, len(self.mean))) @ self.root.T
-
-
-class MixtureCodes:
-    """Gaussian mixture of codes, its size chosen by BIC."""
-
-    def fit(self, codes, seed):
-        """Fit one to eight components."""
-        from sklearn.mixture import GaussianMixture
-
-        codes = np.asarray(codes, dtype=np.float64)
-        ridge = 1e-3 * max(float(codes.var(axis=0).mean()), 1e-6)
-        most = max(1, min(_MAX_COMPONENTS, len(codes) // (2 * codes.shape[1])))
-        candidates = [
-            GaussianMixture(n, reg_covar=ridge, random_state=seed).fit(codes)
-            for n in range(1, most + 1)
-        ]
-        best = min(candidates, key=lambda mixture: mixture.bic(codes))
-        self.weights = best.weights_ / best.weights_.sum()
-        self.mean = best.means_
-        self.root = np.linalg.cholesky(best.covariances_)
-        return self
-
-    def draw(self, n_samples, rng):
-        """Draw codes of shape (n_samples, latent_dim)."""
-        component = rng.choice(len(self.weights), size=n_samples, p=self.weights)
-        noise = rng.standard_normal((n_samples, self.mean.shape[1]))
-        return self.mean[component] + np.einsum("nij,nj->ni", self.root[component], noise)

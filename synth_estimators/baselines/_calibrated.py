@@ -6,41 +6,18 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.mixture import GaussianMixture
 
 from synth_estimators._calibrated import CalibratedSamplingMixin, OptionalLabelsMixin, one_hot
 from synth_estimators._compat import Interval, StrOptions, fit_context
 from synth_estimators.base import BaseGenerator
 from synth_estimators.preprocessing._calibration import CalibratedFrame
+from synth_estimators.preprocessing._mixture import MixtureDensity
 
 __all__ = ["CalibratedGaussian"]
 
 _MIXTURE_ROWS = 300
 _MIXTURE_SCORES = 10
-_MAX_COMPONENTS = 8
 _RIDGE = 0.05
-
-
-class _MixtureScores:
-    """Gaussian mixture with one shared covariance, drawn with a local generator."""
-
-    def __init__(self, scores, seed):
-        candidates = [
-            GaussianMixture(
-                n_components, covariance_type="tied", reg_covar=_RIDGE, random_state=seed
-            ).fit(scores)
-            for n_components in range(1, min(_MAX_COMPONENTS, len(scores) // 2) + 1)
-        ]
-        best = min(candidates, key=lambda mixture: mixture.bic(scores))
-        self.weights = best.weights_ / best.weights_.sum()
-        self.means = best.means_
-        self.root = np.linalg.cholesky(best.covariances_)
-
-    def draw(self, n_samples, rng):
-        component = rng.choice(len(self.weights), size=n_samples, p=self.weights)
-        return (
-            self.means[component] + rng.standard_normal((n_samples, len(self.root))) @ self.root.T
-        )
 
 
 class CalibratedGaussian(CalibratedSamplingMixin, OptionalLabelsMixin, BaseGenerator):
@@ -196,7 +173,7 @@ class CalibratedGaussian(CalibratedSamplingMixin, OptionalLabelsMixin, BaseGener
             scores = self.frame_.standard_scores(residuals)[:, :n_lead]
             spread = scores.std(axis=0)
             scores = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-            self._mixture = _MixtureScores(scores, seed % 2**31)
+            self._mixture = MixtureDensity("tied", ridge=_RIDGE).fit(scores, seed)
 
     def _draw_scores(self, n_samples, rng, design):
         scores = rng.standard_normal((n_samples, self.frame_.n_scores_))

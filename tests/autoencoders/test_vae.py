@@ -472,3 +472,20 @@ def test_network_that_overshoots_the_table_is_reported(factors):
     with pytest.warns(UserWarning, match="more variance than the table has"):
         model._fit_calibration(None, np.random.default_rng(0))
     assert model.completion_clip_ > 0.1
+
+
+def test_mixture_of_codes_finds_two_groups_that_one_gaussian_misses(tmp_path):
+    rng = np.random.default_rng(0)
+    centre = np.where(rng.random(500) < 0.5, -3.0, 3.0)[:, None]
+    X = centre + 0.3 * rng.normal(size=(500, 4))
+    settings = {"latent_dim": 1, "calibration": None, "max_epochs": 5, "random_state": 0}
+
+    def between(model):
+        return (np.abs(model.sample(1000).mean(axis=1)) < 1.5).mean()
+
+    mixture = AE(**settings, code_density="gmm").fit(X)
+    assert between(mixture) < 0.02
+    assert between(AE(**settings).fit(X)) > 0.2
+    mixture.save_weights(tmp_path / "model")
+    restored = AE().load_weights(tmp_path / "model")
+    np.testing.assert_allclose(restored.sample(9), mixture.sample(9))
