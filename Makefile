@@ -58,10 +58,12 @@ docs: check-python ## Build the site into docs/_build/html
 	@$(INSTALL) --extras docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+# The peers bring a build of xgboost that would overwrite ours, hence an environment of their own.
 bench: check-python ## Time and score beside the peers; writes benchmarks/results/
-	@$(INSTALL) --extras plot,peers
+	@$(PYTHON) constraints/install.py --venv .venv-bench --constraints "$(CONSTRAINTS)" \
+		--torch-index "$(TORCH_INDEX)" --extras plot,parquet,peers
 	set -e; for script in engine vae_vs_syng_bts quality_expression; do \
-		$(BIN)/python benchmarks/$$script.py; done
+		.venv-bench/bin/python benchmarks/$$script.py; done
 
 clean: ## Remove the environment and everything that was built
 	rm -rf .venv* build dist *.egg-info results docs/_build docs/auto_examples docs/generated \

@@ -378,7 +378,8 @@ class TableSchema:
         if len(set(self.dtypes)) == 1:
             block = self._cast(values, self.dtypes[0])
             frame = pd.DataFrame(block, columns=pd.RangeIndex(len(columns)), copy=False)
-            frame = frame.astype(self.dtypes[0], copy=False)
+            if frame.shape[1] and frame.dtypes.iloc[0] != self.dtypes[0]:
+                frame = frame.astype(self.dtypes[0])
         else:
             frame = pd.DataFrame(
                 {
