@@ -29,8 +29,9 @@ class AE(FramedAutoencoder):
     latent_dim : int or "auto", default="auto"
         Width of the latent space. "auto" is a 28th of the rows, between 2 and 16.
 
-    hidden : tuple of int, default=(128,)
-        Widths of the encoder's hidden layers; the decoder mirrors them.
+    hidden : tuple of int or "auto", default="auto"
+        Widths of the encoder's hidden layers; the decoder mirrors them. "auto" is one layer of a
+        seventh of the rows, between 16 and 128: a wide network on few rows learns single rows.
 
     network : {"factor", "published"}, default="factor"
         "factor": SiLU layers beside a linear path that starts at the principal components.
@@ -138,6 +139,9 @@ class AE(FramedAutoencoder):
     latent_dim_ : int
         Width of the latent space.
 
+    hidden_ : tuple of int
+        Widths of the encoder's hidden layers.
+
     net_ : EpochEngine
         The skorch net.
 
@@ -172,6 +176,8 @@ class AE(FramedAutoencoder):
 
     score_kind = "neg_energy"
 
+    _published_hidden = (256, 128)
+
     _parameter_constraints = {
         **{k: v for k, v in AUTOENCODER_CONSTRAINTS.items() if k != "prior"},
         "code_density": [StrOptions({"gaussian", "gmm", "standard"})],
@@ -181,7 +187,7 @@ class AE(FramedAutoencoder):
         self,
         latent_dim="auto",
         *,
-        hidden=(128,),
+        hidden="auto",
         network="factor",
         code_density="gaussian",
         calibration="full",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import warnings
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -15,7 +15,7 @@ from synth_estimators._compat import Interval, StrOptions
 from synth_estimators._neural import NEURAL_CONSTRAINTS, NeuralGenerator
 from synth_estimators._validation import check_n_samples, check_rows
 from synth_estimators.autoencoders._stream import StreamingMixin
-from synth_estimators.autoencoders._transfer import transfer_weights
+from synth_estimators.autoencoders._transfer import load_source, transfer_weights
 from synth_estimators.base import LatentMixin
 from synth_estimators.preprocessing._calibration import (
     CalibratedFrame,
@@ -26,7 +26,7 @@ __all__ = ["AUTOENCODER_CONSTRAINTS", "FramedAutoencoder"]
 
 AUTOENCODER_CONSTRAINTS = {
     "latent_dim": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-    "hidden": [tuple, list],
+    "hidden": [StrOptions({"auto"}), tuple, list],
     "network": [StrOptions({"factor", "published"})],
     "prior": [StrOptions({"aggregate", "standard"})],
     "calibration": [StrOptions({"full", "margins"}), None],
@@ -50,6 +50,9 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
     residuals, and with ``compress="span"`` rotate them onto the span of the training rows. The
     network learns coordinates; sampling goes the same way back through the frame.
     """
+
+    #: Encoder widths of ``network="published"``.
+    _published_hidden: ClassVar[tuple[int, ...]] = (256, 128, 64)
 
     _architecture = ("latent_dim", "hidden", "network", "calibration", "compress")
     _min_samples = 3
@@ -112,7 +115,7 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
         return {name: getattr(self, name) for name in names}
 
     def _check_hidden(self):
-        widths = self.hidden
+        widths = () if isinstance(self.hidden, str) else self.hidden
         if not all(isinstance(w, Integral) and not isinstance(w, bool) and w > 0 for w in widths):
             raise ValueError(f"hidden must hold positive integers, got {widths!r}.")
         if self.init_from is not None and self.compress == "span":
@@ -199,15 +202,14 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
 
     def _start_net(self, batch, batch_size, *, n_rows=None):
         n_rows = len(batch) if n_rows is None else n_rows
-        latent_dim = self.latent_dim
-        if latent_dim == "auto":
-            latent_dim = max(1, min(16, max(2, n_rows // 28), self._n_coordinates))
-        self.latent_dim_ = self._n_features_out = int(latent_dim)
+        source = None if self.init_from is None else load_source(self.init_from, self)
+        self.latent_dim_ = self._n_features_out = self._resolve_latent_dim(n_rows, source)
+        self.hidden_ = self._resolve_hidden(n_rows, source)
         self._module_params = {
             "n_features": self._n_coordinates,
             "n_conditions": batch.shape[1] - self._n_coordinates,
             "latent_dim": self.latent_dim_,
-            "hidden": tuple(int(width) for width in self.hidden),
+            "hidden": self.hidden_,
             **self._module_settings(),
         }
         if self.network == "published":
@@ -221,9 +223,26 @@ class FramedAutoencoder(CalibratedSamplingMixin, StreamingMixin, LatentMixin, Ne
         self.net_ = self._build_net(self._module_class(), self._module_params, batch_size)
         if self.network == "factor":
             self._start_weights(np.asarray(batch[:, : self._n_coordinates], dtype=np.float64))
-        if self.init_from is not None:
-            self.transfer_report_ = transfer_weights(self, self.init_from, batch)
+        if source is not None:
+            self.transfer_report_ = transfer_weights(self, source, batch)
         self.n_iter_ = 0
+
+    def _resolve_latent_dim(self, n_rows, source):
+        if self.latent_dim != "auto":
+            return int(self.latent_dim)
+        if source is not None:
+            return source.latent_dim_
+        return max(1, min(16, max(2, n_rows // 28), self._n_coordinates))
+
+    def _resolve_hidden(self, n_rows, source):
+        """Widths of the encoder: few rows get a narrow net, which leaks less of them."""
+        if self.hidden != "auto":
+            return tuple(int(width) for width in self.hidden)
+        if source is not None:
+            return source.hidden_
+        if self.network == "published":
+            return self._published_hidden
+        return (int(np.clip(n_rows // 7, 16, 128)),)
 
     def _apply_freeze(self):
         patterns = tuple(self.freeze or ())

@@ -35,8 +35,9 @@ class CVAE(ClassConditionalMixin, BaseVAE):
     latent_dim : int or "auto", default="auto"
         Width of the latent space. "auto" is a 28th of the rows, between 2 and 16.
 
-    hidden : tuple of int, default=(128,)
-        Widths of the encoder's hidden layers; the decoder mirrors them.
+    hidden : tuple of int or "auto", default="auto"
+        Widths of the encoder's hidden layers; the decoder mirrors them. "auto" is one layer of a
+        seventh of the rows, between 16 and 128: a wide network on few rows learns single rows.
 
     network : {"factor", "published"}, default="factor"
         "factor": SiLU layers beside a linear path that starts at a factor analysis.
@@ -161,6 +162,9 @@ class CVAE(ClassConditionalMixin, BaseVAE):
     latent_dim_ : int
         Width of the latent space.
 
+    hidden_ : tuple of int
+        Widths of the encoder's hidden layers.
+
     net_ : EpochEngine
         The skorch net.
 
@@ -200,7 +204,7 @@ class CVAE(ClassConditionalMixin, BaseVAE):
         self,
         latent_dim="auto",
         *,
-        hidden=(128,),
+        hidden="auto",
         network="factor",
         noise="feature",
         prior="aggregate",

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["transfer_weights"]
+__all__ = ["load_source", "transfer_weights"]
 
 
-def _load(source, target):
+def load_source(source, target):
+    """Return the fitted model to start from, read from its saved weights if a path is given."""
     if isinstance(source, str | Path):
         return type(target)().load_weights(source)
     if not hasattr(source, "get_params"):
@@ -62,7 +63,6 @@ def transfer_weights(target, source, batch):
     """
     import torch
 
-    source = _load(source, target)
     old_idx, new_idx = _match(source, target)
     module, old_state = target.net_.module_, source.net_.module_.state_dict()
     axes = module.feature_axes

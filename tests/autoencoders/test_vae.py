@@ -185,6 +185,20 @@ def test_transfer_of_the_same_table_by_position_keeps_the_function(factors):
     np.testing.assert_allclose(target.transform(X), source.transform(X), rtol=1e-6, atol=1e-7)
 
 
+def test_width_follows_the_rows_and_the_source(factors):
+    X, _ = factors
+    settings = {"max_epochs": 1, "random_state": 0}
+    assert VAE(**settings).fit(X.iloc[:60]).hidden_ == (16,)
+    assert VAE(**settings).fit(X.iloc[:210]).hidden_ == (30,)
+    large = VAE(**settings).fit(np.vstack([X, X]))
+    assert large.hidden_ == (128,)
+    small = VAE(**settings, init_from=large).fit(X.iloc[:60].to_numpy())
+    assert (small.hidden_, small.latent_dim_) == (large.hidden_, large.latent_dim_)
+    assert not small.transfer_report_["skipped"]
+    published = VAE(**settings, network="published", calibration="margins").fit(X)
+    assert published.hidden_ == (256, 128, 64)
+
+
 def test_freeze_keeps_weights_and_names_its_mistakes(factors):
     X, _ = factors
     source = VAE(**QUICK).fit(X)
