@@ -29,7 +29,7 @@ def settle_allocator() -> None:
     """Let the C allocator keep the memory that the gradients of every step need.
 
     glibc gives blocks of more than 128 kB back to the kernel when they are freed and takes the
-    pages anew in the next step, a third of the time of a step of a medium-sized net. It stops doing
+    pages anew in the next step, a sizeable part of the time of a medium-sized net. It stops doing
     so for all sizes up to the largest block it has seen freed; one block, never touched, is enough.
     Without effect on other allocators.
     """

@@ -66,7 +66,7 @@ class CVAE(ClassConditionalMixin, BaseVAE):
 
     compress : {"span", None}, default=None
         "span" trains in the coordinates of the span of the training rows, an exact rotation for
-        squared error, 20 times faster when there are many more columns than rows.
+        squared error and much less work when there are many more columns than rows.
 
     init_from : fitted estimator, str, path-like or None, default=None
         Model to start from (transfer learning), or the path given to its ``save_weights``.

@@ -156,7 +156,7 @@ class VAE(BaseVAE):
 
     compress : {"span", None}, default=None
         "span" trains in the coordinates of the span of the training rows, an exact rotation for
-        squared error, 20 times faster when there are many more columns than rows.
+        squared error and much less work when there are many more columns than rows.
 
     init_from : fitted estimator, str, path-like or None, default=None
         Model to start from (transfer learning), or the path given to its ``save_weights``.
@@ -264,9 +264,8 @@ class VAE(BaseVAE):
     -----
     ``calibration=None`` with ``network="published"``, ``noise=None`` and ``prior="standard"`` is
     the published model; :func:`from_spec` sets all of its defaults. The default differs in its
-    start, its learned noise, early stopping, the aggregate posterior, and the frame; each is
-    worth more than the network itself on tables of a few hundred rows. A step costs six times
-    the number of weights times the batch size in multiplications.
+    start, its learned noise, the aggregate posterior, and the frame. A step costs six times the
+    number of weights times the batch size in floating-point operations.
 
     References
     ----------

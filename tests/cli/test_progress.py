@@ -37,9 +37,11 @@ def test_bar_is_drawn_on_a_terminal(monkeypatch):
 
 def test_bar_is_optional(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(sys, "stderr", Terminal())
     with progress(3, unit="row") as bar:
         bar.set_description("x")
         bar.update()
+    assert sys.stderr.getvalue() == ""
 
 
 def test_epochs_are_counted_and_leave_no_trace(monkeypatch, table):
