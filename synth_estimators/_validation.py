@@ -17,6 +17,7 @@ __all__ = [
     "check_n_samples",
     "check_request_length",
     "check_rows",
+    "check_table",
     "column_name",
     "encode_labels",
     "slice_request",
@@ -170,6 +171,97 @@ def check_rows(
     return data
 
 
+def check_table(estimator: Any, X: Any, *, reset: bool, min_samples: int = 1) -> pd.DataFrame:
+    """Validate a table of any column types and return it as a data frame.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Receives ``n_features_in_`` and ``feature_names_in_`` when ``reset`` is true, else its
+        names and width are compared with those of ``X``.
+
+    X : {array-like, pandas DataFrame, polars DataFrame} of shape (n_samples, n_features)
+        Numbers, text, categories, booleans, dates; missing cells are allowed.
+
+    reset : bool
+        True in ``fit``, False afterwards.
+
+    min_samples : int, default=1
+        Smallest accepted number of rows.
+
+    Returns
+    -------
+    pandas DataFrame of shape (n_samples, n_features)
+        Column labels and dtypes of ``X``, a fresh index. May share memory with ``X``.
+
+    Raises
+    ------
+    TypeError
+        For cells that are themselves containers, such as lists.
+
+    ValueError
+        For duplicated names, infinite or complex cells, too few rows, no columns, or a table whose
+        columns differ from those seen during fit. The message names the column.
+    """
+    _refuse_duplicated_names(X)
+    polars_frame = _is_polars(X)
+    if isinstance(X, pd.DataFrame) or polars_frame:
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        frame = _from_polars(X) if polars_frame else X.reset_index(drop=True)
+        if frame.shape[1] == 0:
+            raise ValueError(
+                f"0 feature(s) (shape={X.shape}) while a minimum of 1 is required by "
+                f"{type(estimator).__name__}."
+            )
+        if len(frame) < min_samples:
+            raise ValueError(
+                f"Found array with {len(frame)} sample(s) (shape={X.shape}) while a minimum of "
+                f"{min_samples} is required by {type(estimator).__name__}."
+            )
+    else:
+        checks = {"dtype": None, "ensure_min_samples": min_samples, "ensure_all_finite": False}
+        data = validate_data(estimator, X, reset=reset, **checks)
+        frame = pd.DataFrame(data)
+        if data.dtype.kind == "O":
+            frame = frame.infer_objects()
+    for index, dtype in enumerate(frame.dtypes):
+        _refuse_bad_cells(estimator, frame.iloc[:, index], dtype, index)
+    return frame
+
+
+def _is_polars(X):
+    return type(X).__module__.split(".")[0] == "polars"
+
+
+def _from_polars(X):
+    return pd.DataFrame({name: pd.Series(X[name].to_list()) for name in X.columns})
+
+
+def _refuse_bad_cells(estimator, column, dtype, index):
+    owner = type(estimator).__name__
+    if pd.api.types.is_complex_dtype(dtype):
+        raise ValueError(
+            f"Complex data not supported: column {column_name(estimator, index)} has dtype {dtype}."
+        )
+    if pd.api.types.is_float_dtype(dtype):
+        infinite = np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    elif pd.api.types.is_object_dtype(dtype):
+        if any(isinstance(cell, (list, dict, set, np.ndarray)) for cell in column):
+            raise TypeError(
+                f"Column {column_name(estimator, index)} holds lists or other containers; {owner} "
+                "needs one value a cell: argument must be a string or a number."
+            )
+        infinite = np.array([isinstance(cell, float) and np.isinf(cell) for cell in column])
+    else:
+        return
+    if infinite.any():
+        raise ValueError(
+            f"Input X contains infinity in column {column_name(estimator, index)} (first in row "
+            f"{int(np.flatnonzero(infinite)[0])}); {owner} needs finite values. Replace these "
+            "cells by NaN or drop the rows."
+        )
+
+
 def check_n_samples(n_samples: Any, *, name: str = "n_samples") -> int:
     """Return ``n_samples`` as an int of at least 0 or raise a clear error."""
     if isinstance(n_samples, bool) or not isinstance(n_samples, numbers.Integral):
@@ -308,8 +400,12 @@ class TableSchema:
     integer: np.ndarray
 
     @classmethod
-    def from_data(cls, X: Any) -> TableSchema:
-        """Read the container, labels and dtypes of the table given to ``fit``."""
+    def from_data(cls, X: Any, *, mixed: bool = False) -> TableSchema:
+        """Read the container, labels and dtypes of the table given to ``fit``.
+
+        Arrays of objects or text are restored as arrays of objects if the table is ``mixed``, else
+        they count as numbers.
+        """
         if isinstance(X, pd.DataFrame):
             whole = {
                 d: pd.api.types.is_integer_dtype(d) or pd.api.types.is_bool_dtype(d)
@@ -317,13 +413,13 @@ class TableSchema:
             }
             integer = [whole[d] for d in X.dtypes]
             return cls("pandas", list(X.columns), list(X.dtypes), np.array(integer, dtype=bool))
-        if type(X).__module__.split(".")[0] == "polars":
+        if _is_polars(X):
             integer = [d.is_integer() or str(d) == "Boolean" for d in X.dtypes]
             return cls("polars", list(X.columns), list(X.dtypes), np.array(integer, dtype=bool))
         dtype = getattr(X, "dtype", None)
         dtype = np.dtype(dtype) if isinstance(dtype, np.dtype | type) else np.asarray(X).dtype
         if dtype.kind not in "fiub":
-            dtype = np.dtype(np.float64)
+            dtype = np.dtype(object if mixed else np.float64)
         n_features = np.asarray(X).shape[1]
         return cls("array", None, [dtype], np.full(n_features, dtype.kind in "iub"))
 
@@ -389,3 +485,51 @@ class TableSchema:
             )
         frame.columns = pd.Index(columns)
         return frame
+
+    def restore_frame(self, frame: pd.DataFrame, *, output: str = "default", names: Any = None):
+        """Return mixed rows in the container and dtypes of the fitted table.
+
+        Parameters
+        ----------
+        frame : pandas DataFrame of shape (n_samples, n_features)
+            Rows in data units, columns in the fitted order.
+
+        output, names
+            As in ``restore``.
+        """
+        kind = self.kind if output == "default" else output
+        if kind == "array":
+            if self.dtypes[0].kind == "O":
+                return frame.astype(object).to_numpy()
+            values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+            return self._cast(values, self.dtypes[0]).astype(self.dtypes[0])
+        dtypes = self.dtypes if len(self.dtypes) == frame.shape[1] else self.dtypes * frame.shape[1]
+        columns = self.columns
+        if columns is None:
+            columns = list(names) if names is not None else [f"x{j}" for j in range(frame.shape[1])]
+        if kind == "pandas":
+            if self.kind == "polars":
+                return frame.set_axis(columns, axis=1)
+            parts = {j: self._restored(frame.iloc[:, j], dtypes[j]) for j in range(len(columns))}
+            return pd.DataFrame(parts, index=frame.index).set_axis(pd.Index(columns), axis=1)
+        import polars
+
+        wanted = dtypes if self.kind == "polars" else [None] * len(columns)
+        return polars.DataFrame(
+            [
+                polars.Series(
+                    str(label),
+                    [None if pd.isna(cell) else cell for cell in frame.iloc[:, j].astype(object)],
+                    dtype=wanted[j],
+                    strict=False,
+                )
+                for j, label in enumerate(columns)
+            ]
+        )
+
+    def _restored(self, column, dtype):
+        if column.dtype == dtype:
+            return column
+        if pd.api.types.is_numeric_dtype(dtype) and pd.api.types.is_numeric_dtype(column.dtype):
+            column = self._cast(column, dtype)
+        return column.astype(dtype)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,9 +24,11 @@ from synth_estimators._validation import (
     check_n_samples,
     check_request_length,
     check_rows,
+    check_table,
     encode_labels,
     slice_request,
 )
+from synth_estimators.preprocessing._mixed_space import MixedSpace
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -58,6 +61,9 @@ class BaseGenerator(BaseEstimator):
     #: What ``score`` measures: ``"loglik"``, ``"elbo"`` or ``"neg_energy"``; higher is better.
     score_kind: ClassVar[str] = "neg_energy"
 
+    #: Whether ``fit`` takes text, categories, booleans, dates and missing cells.
+    _mixed: ClassVar[bool] = False
+
     #: Smallest number of rows that ``fit`` accepts.
     _min_samples: ClassVar[int] = 2
 
@@ -71,13 +77,24 @@ class BaseGenerator(BaseEstimator):
         """
         data = check_rows(self, X, reset=reset, min_samples=self._min_samples, **checks)
         self._schema = TableSchema.from_data(X)
-        random_state = getattr(self, "random_state", None)
-        fit_seed = draw_seed(random_state)
-        self._sample_seed = int(np.random.SeedSequence(fit_seed).generate_state(2)[1] >> 1)
-        return data, fit_seed
+        return data, self._start_seeds()
 
-    def _sample(self, n_samples: int, rng: np.random.Generator, **request: Any) -> np.ndarray:
-        """Return ``n_samples`` rows in data units as an array of shape (n_samples, n_features)."""
+    def _start_fit_table(self, X: Any, *, reset: bool = True) -> tuple[pd.DataFrame, int]:
+        """Validate a table of any column types, as ``_start_fit`` does for numbers."""
+        frame = check_table(self, X, reset=reset, min_samples=self._min_samples)
+        self._schema = TableSchema.from_data(X, mixed=True)
+        return frame, self._start_seeds()
+
+    def _start_seeds(self) -> int:
+        fit_seed = draw_seed(getattr(self, "random_state", None))
+        self._sample_seed = int(np.random.SeedSequence(fit_seed).generate_state(2)[1] >> 1)
+        return fit_seed
+
+    def _sample(self, n_samples: int, rng: np.random.Generator, **request: Any) -> Any:
+        """Return rows in data units as an array of shape (n_samples, n_features).
+
+        Generators of mixed tables return a data frame.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement _sample.")
 
     def _sample_rows(self, n_samples: Any, random_state: Any, **request: Any) -> Any:
@@ -87,8 +104,11 @@ class BaseGenerator(BaseEstimator):
         rng = local_rng(random_state, fallback_seed=self._sample_seed)
         return self._wrap(self._sample(n_samples, rng, **request))
 
-    def _wrap(self, rows: np.ndarray) -> Any:
-        return self._schema.restore(
+    def _wrap(self, rows: Any) -> Any:
+        restore = self._schema.restore
+        if isinstance(rows, pd.DataFrame):
+            restore = self._schema.restore_frame
+        return restore(
             rows,
             output=dense_output(self),
             names=getattr(self, "feature_names_in_", None),
@@ -185,11 +205,21 @@ class BaseGenerator(BaseEstimator):
         check_is_fitted(self)
         if self.score_kind != "neg_energy":
             return float(np.average(self.score_samples(X), weights=sample_weight))
+        if self._mixed:
+            return self._mixed_score(X, sample_weight)
         data = check_rows(self, X, reset=False)
         rows = self._sample(len(data), np.random.default_rng(self._sample_seed))
         scale = data.std(axis=0, dtype=np.float64)
         scale[scale == 0] = 1.0
         return -energy_distance(data / scale, rows / scale, weight_x=sample_weight)
+
+    def _mixed_score(self, X: Any, sample_weight: Any) -> float:
+        frame = check_table(self, X, reset=False)
+        rows = self._sample(len(frame), np.random.default_rng(self._sample_seed))
+        space = MixedSpace().fit(frame)
+        return -energy_distance(
+            space.transform(frame), space.transform(rows), weight_x=sample_weight
+        )
 
     def set_output(self, *, transform: str | None = None) -> BaseGenerator:
         """Choose the container that ``sample`` (and ``transform``, if any) returns.
@@ -212,6 +242,10 @@ class BaseGenerator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
         tags.non_deterministic = False
+        if self._mixed:
+            tags.input_tags.allow_nan = True
+            tags.input_tags.string = True
+            tags.input_tags.categorical = True
         return tags
 
 

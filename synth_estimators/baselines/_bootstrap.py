@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from synth_estimators._compat import fit_context
 from synth_estimators.base import BaseGenerator
+from synth_estimators.preprocessing._donors import DonorTable
 
 __all__ = ["BootstrapRows"]
 
@@ -52,6 +51,8 @@ class BootstrapRows(BaseGenerator):
     [(1, 10), (2, 20)]
     """
 
+    _mixed: ClassVar[bool] = True
+
     _parameter_constraints: ClassVar[dict] = {"random_state": ["random_state"]}
 
     def __init__(self, *, random_state=None):
@@ -64,7 +65,7 @@ class BootstrapRows(BaseGenerator):
         Parameters
         ----------
         X : {array-like, pandas DataFrame} of shape (n_samples, n_features)
-            Numeric table.
+            Table of any column types; missing cells are allowed.
 
         y : None
             Ignored, present for API consistency.
@@ -74,9 +75,9 @@ class BootstrapRows(BaseGenerator):
         self : BootstrapRows
             The fitted generator.
         """
-        data, _ = self._start_fit(X)
-        self._rows = np.array(data, order="C")
+        frame, _ = self._start_fit_table(X)
+        self._rows = DonorTable(frame)
         return self
 
     def _sample(self, n_samples, rng, **request):
-        return self._rows[rng.integers(len(self._rows), size=n_samples)]
+        return self._rows.take_rows(rng.integers(len(self._rows), size=n_samples))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from synth_estimators._compat import fit_context
 from synth_estimators.base import BaseGenerator
+from synth_estimators.preprocessing._donors import DonorTable
 
 __all__ = ["IndependentColumns"]
-
-_BLOCK_ELEMENTS = 1_000_000
 
 
 class IndependentColumns(BaseGenerator):
@@ -50,6 +47,8 @@ class IndependentColumns(BaseGenerator):
     [(1, 10), (1, 20), (2, 10), (2, 20)]
     """
 
+    _mixed: ClassVar[bool] = True
+
     _parameter_constraints: ClassVar[dict] = {"random_state": ["random_state"]}
 
     def __init__(self, *, random_state=None):
@@ -62,7 +61,7 @@ class IndependentColumns(BaseGenerator):
         Parameters
         ----------
         X : {array-like, pandas DataFrame} of shape (n_samples, n_features)
-            Numeric table.
+            Table of any column types; missing cells are allowed.
 
         y : None
             Ignored, present for API consistency.
@@ -72,16 +71,9 @@ class IndependentColumns(BaseGenerator):
         self : IndependentColumns
             The fitted generator.
         """
-        data, _ = self._start_fit(X)
-        self._rows = np.array(data, order="C")
+        frame, _ = self._start_fit_table(X)
+        self._rows = DonorTable(frame)
         return self
 
     def _sample(self, n_samples, rng, **request):
-        n_rows, n_columns = self._rows.shape
-        values = np.empty((n_samples, n_columns), dtype=self._rows.dtype)
-        step = max(1, _BLOCK_ELEMENTS // n_columns)
-        for start in range(0, n_samples, step):
-            block = values[start : start + step]
-            row_idx = rng.integers(n_rows, size=block.shape)
-            block[...] = np.take_along_axis(self._rows, row_idx, axis=0)
-        return values
+        return self._rows.draw_cells(n_samples, rng)

@@ -87,10 +87,71 @@ def test_narrow_short_and_constant_tables(generator):
 
 
 @BOTH
-def test_nan_is_refused_with_the_column_named(generator):
-    frame = pd.DataFrame({"age": [1.0, 2.0], "dose": [3.0, np.nan]})
-    with pytest.raises(ValueError, match=r"NaN in column 'dose'"):
+def test_infinity_is_refused_with_the_column_named(generator):
+    frame = pd.DataFrame({"name": ["a", "b"], "dose": [3.0, np.inf]})
+    with pytest.raises(ValueError, match=r"infinity in column 'dose'"):
         generator().fit(frame)
+
+
+@BOTH
+def test_cells_that_hold_lists_are_refused(generator):
+    frame = pd.DataFrame({"tags": [["a"], ["b", "c"]]})
+    with pytest.raises(TypeError, match=r"Column 'tags' holds lists"):
+        generator().fit(frame)
+
+
+def mixed_frame():
+    return pd.DataFrame(
+        {
+            "sex": ["f", "m", None, "f"] * 5,
+            "stage": pd.Categorical(["I", "II", "II", "IV"] * 5, ["I", "II", "III", "IV"]),
+            "visit": pd.date_range("2020-01-01", periods=20, tz="UTC"),
+            "dose": np.where(np.arange(20) % 4, np.arange(20.0), np.nan),
+            "count": pd.array([1, None, 3, 4] * 5, dtype="Int64"),
+            "alive": [True, False] * 10,
+        }
+    )
+
+
+@BOTH
+def test_mixed_tables_come_back_in_their_dtypes(generator):
+    frame = mixed_frame()
+    rows = generator(random_state=0).fit(frame).sample(400)
+    pd.testing.assert_series_equal(rows.dtypes, frame.dtypes)
+    assert list(rows["stage"].cat.categories) == ["I", "II", "III", "IV"]
+    for name in frame.columns:
+        assert set(rows[name].dropna()) == set(frame[name].dropna())
+        # Five standard errors of a share over 400 rows.
+        share = frame[name].isna().mean()
+        assert rows[name].isna().mean() == pytest.approx(share, abs=0.11)
+    assert np.isfinite(generator(random_state=0).fit(frame).score(frame))
+
+
+def test_mixed_rows_are_whole_under_bootstrap_and_broken_under_independence():
+    frame = mixed_frame()
+    known = set(frame.astype(str).agg("|".join, axis=1))
+    copied = BootstrapRows(random_state=0).fit(frame).sample(50)
+    mixed = IndependentColumns(random_state=0).fit(frame).sample(50)
+    assert set(copied.astype(str).agg("|".join, axis=1)) <= known
+    assert len(set(mixed.astype(str).agg("|".join, axis=1)) & known) < 10
+
+
+@BOTH
+def test_arrays_of_objects_stay_arrays_of_objects(generator):
+    X = np.array([["a", 1], ["b", None], ["a", 2]], dtype=object)
+    rows = generator(random_state=0).fit(X).sample(30)
+    assert isinstance(rows, np.ndarray)
+    assert rows.dtype == object
+    assert set(rows[:, 0]) == {"a", "b"}
+
+
+@BOTH
+def test_polars_frames_with_text_and_missing_cells(generator):
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"name": ["a", "b", None], "count": [1, None, 3]})
+    rows = generator(random_state=0).fit(frame).sample(40)
+    assert rows.schema == frame.schema
+    assert set(rows["count"].to_list()) == {1, None, 3}
 
 
 @BOTH
