@@ -10,6 +10,7 @@ _PUBLIC = {
     "CalibratedGaussian": "synth_estimators.baselines",
     "GaussianCopula": "synth_estimators.baselines",
     "IndependentColumns": "synth_estimators.baselines",
+    "NeighborInterpolation": "synth_estimators.baselines",
     "AE": "synth_estimators.autoencoders",
     "CVAE": "synth_estimators.autoencoders",
     "VAE": "synth_estimators.autoencoders",

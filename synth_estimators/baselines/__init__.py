@@ -4,5 +4,12 @@ from synth_estimators.baselines._bootstrap import BootstrapRows
 from synth_estimators.baselines._calibrated import CalibratedGaussian
 from synth_estimators.baselines._copula import GaussianCopula
 from synth_estimators.baselines._independent import IndependentColumns
+from synth_estimators.baselines._neighbors import NeighborInterpolation
 
-__all__ = ["BootstrapRows", "CalibratedGaussian", "GaussianCopula", "IndependentColumns"]
+__all__ = [
+    "BootstrapRows",
+    "CalibratedGaussian",
+    "GaussianCopula",
+    "IndependentColumns",
+    "NeighborInterpolation",
+]

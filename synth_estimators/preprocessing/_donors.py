@@ -42,6 +42,10 @@ class DonorTable:
             return self._block[rows]
         return self._frame([cells.take(rows) for cells in self._cells])
 
+    def take_column(self, j: int, rows: np.ndarray) -> Any:
+        """Cells of one column."""
+        return self._block[rows, j] if self._cells is None else self._cells[j].take(rows)
+
     def draw_cells(self, n_samples: int, rng: np.random.Generator) -> Any:
         """Every cell from a random row of its own, in the container of ``take_rows``."""
         n_rows = len(self)
