@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -278,6 +279,16 @@ class SynthesisPipeline(Pipeline):
         for _, step in self._earlier_steps():
             Xt = step.transform(Xt)
         return self._to_input_space(self.steps[-1][1].reconstruct(Xt))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        steps = [step for _, step in self.steps if step is not None and step != "passthrough"]
+        tags.input_tags.allow_nan = all(
+            get_tags(step).input_tags.allow_nan
+            for step in steps
+            if hasattr(step, "__sklearn_tags__")
+        )
+        return tags
 
     def set_output(self, *, transform: str | None = None) -> SynthesisPipeline:
         """Choose the container that ``sample`` and ``transform`` return.

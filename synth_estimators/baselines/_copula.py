@@ -10,9 +10,10 @@ from scipy import linalg
 from sklearn.utils.validation import check_is_fitted
 
 from synth_estimators._compat import Interval, StrOptions, fit_context
-from synth_estimators._validation import check_rows
+from synth_estimators._validation import check_rows, check_table
 from synth_estimators.base import BaseGenerator
 from synth_estimators.preprocessing import NormalScores
+from synth_estimators.preprocessing._ordinal_codes import OrdinalCodes, needs_codes
 
 __all__ = ["GaussianCopula"]
 
@@ -106,6 +107,11 @@ class GaussianCopula(BaseGenerator):
     The maps have about :math:`2\sqrt n` knots a column: that many make the density of a column
     smooth enough to be useful on held-out rows. Point masses are kept exactly.
 
+    Text, categories and booleans enter as the rank of their level by frequency, a missing cell
+    being a level; a number with missing cells gets a second column that flags them, so that the
+    fitted arrays have an entry more for each such column. Dependence on columns of few levels
+    comes back weakened, and that on columns of many levels is only as good as their order.
+
     Constant columns stand outside the correlation and come back exactly. The multiple of the
     identity is at least 1e-8 of the mean eigenvalue of the covariance, so that the density exists
     even for two rows or for ``shrinkage=0``.
@@ -129,6 +135,8 @@ class GaussianCopula(BaseGenerator):
 
     score_kind: ClassVar[str] = "loglik"
 
+    _mixed: ClassVar[bool] = True
+
     _parameter_constraints: ClassVar[dict] = {
         "shrinkage": [StrOptions({"ledoit_wolf"}), Interval(Real, 0, 1, closed="both")],
         "tails": [StrOptions({"smooth", "clip"})],
@@ -149,7 +157,7 @@ class GaussianCopula(BaseGenerator):
         Parameters
         ----------
         X : {array-like, pandas DataFrame} of shape (n_samples, n_features)
-            Numeric table of at least two rows.
+            Table of at least two rows, of any column types; missing cells are allowed.
 
         y : None
             Ignored, present for API consistency.
@@ -159,7 +167,12 @@ class GaussianCopula(BaseGenerator):
         self : GaussianCopula
             The fitted generator.
         """
-        data, _ = self._start_fit(X)
+        frame, seed = self._start_fit_table(X)
+        self._codes = OrdinalCodes(frame) if needs_codes(frame) else None
+        if self._codes is None:
+            data = check_rows(self, X, reset=False)
+        else:
+            data = self._codes.encode(frame, np.random.default_rng(seed))
         n_quantiles = max(2, round(2 * np.sqrt(len(data))))
         self.margins_ = NormalScores(tails=self.tails, n_quantiles=n_quantiles).fit(data)
         varies = self.margins_.data_min_ < self.margins_.data_max_
@@ -206,7 +219,7 @@ class GaussianCopula(BaseGenerator):
         return self.loadings_ @ self.loadings_.T + np.diag(self.uniquenesses_)
 
     def _sample(self, n_samples, rng, **request):
-        n_features, n_components = self.loadings_.shape
+        n_features, n_components = self.loadings_.shape  # with flags of missing cells
         rows = np.empty((n_samples, n_features))
         noise_scale = np.sqrt(self.uniquenesses_)
         step = max(1, self._chunk_elements // max(1, n_features))
@@ -217,7 +230,7 @@ class GaussianCopula(BaseGenerator):
             block[...] = self.margins_._unscore(scores)
         if self.clip == "range":
             np.clip(rows, self.margins_.data_min_, self.margins_.data_max_, out=rows)
-        return rows
+        return rows if self._codes is None else self._codes.decode(rows)
 
     def score_samples(self, X: Any) -> np.ndarray:
         r"""Log density of every row in data units.
@@ -236,10 +249,19 @@ class GaussianCopula(BaseGenerator):
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            In nats. With ``tails="clip"`` a row outside the training range has minus infinity.
+            In nats; a level counts with its probability. With ``tails="clip"`` a row outside the
+            training range has minus infinity.
+
+        Raises
+        ------
+        ValueError
+            For missing numbers or levels that were not seen during ``fit``.
         """
         check_is_fitted(self)
-        data = check_rows(self, X, reset=False)
+        if self._codes is None:
+            data = check_rows(self, X, reset=False)
+        else:
+            data = self._codes.encode(check_table(self, X, reset=False))
         log_density = np.empty(len(data))
         step = max(1, self._chunk_elements // data.shape[1])
         for start in range(0, len(data), step):

@@ -218,13 +218,58 @@ def test_container_and_dtypes_come_back(rng):
     assert np.isfinite(narrow.score_samples(frame[["value"]].to_numpy())).all()
 
 
-def test_nan_is_refused_with_the_column_named():
-    frame = pd.DataFrame({"age": [1.0, 2.0], "dose": [3.0, np.nan]})
-    with pytest.raises(ValueError, match=r"NaN in column 'dose'"):
-        GaussianCopula().fit(frame)
-    copula = GaussianCopula().fit(frame.fillna(1))
-    with pytest.raises(ValueError, match=r"NaN in column 'dose'"):
+def mixed_frame(rng, n_rows):
+    size = rng.normal(size=n_rows)
+    noise = rng.normal(size=(3, n_rows))
+    return pd.DataFrame(
+        {
+            "size": np.round(size, 2),
+            "grade": pd.Categorical(
+                np.where(size + noise[0] > 0.8, "high", np.where(size > -3, "low", "none"))
+            ),
+            "old": size + noise[1] > 0,
+            "dose": np.where(size + noise[2] > 0.5, np.nan, 3 * size),
+            "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(np.rint(40 * size), "D"),
+        }
+    )
+
+
+def test_mixed_tables_keep_types_shares_and_dependence(rng):
+    frame = mixed_frame(rng, 2000)
+    rows = GaussianCopula(random_state=0).fit(frame).sample(4000)
+    pd.testing.assert_series_equal(rows.dtypes, frame.dtypes)
+    # Four standard errors of the difference of two shares.
+    assert (rows["grade"] == "high").mean() == pytest.approx(
+        (frame["grade"] == "high").mean(), abs=0.05
+    )
+    assert rows["dose"].isna().mean() == pytest.approx(frame["dose"].isna().mean(), abs=0.055)
+    assert rows["old"].mean() == pytest.approx(frame["old"].mean(), abs=0.055)
+    for flag in ("old", "grade", "dose"):
+        real = _association(frame, flag)
+        assert abs(real) > 0.4
+        # Middle ranks of a column of two levels weaken the association; its sign and most stay.
+        assert 0.6 < _association(rows, flag) / real < 1.1
+    assert rows["size"].corr(rows["day"].astype("int64")) > 0.97
+
+
+def _association(frame, flag):
+    values = {
+        "old": frame["old"],
+        "grade": frame["grade"] == "high",
+        "dose": frame["dose"].isna(),
+    }[flag]
+    return np.corrcoef(frame["size"], values.astype(float))[0, 1]
+
+
+def test_density_of_mixed_tables_needs_complete_known_cells(rng):
+    frame = mixed_frame(rng, 200)
+    copula = GaussianCopula(random_state=0).fit(frame)
+    complete = frame[frame["dose"].notna()]
+    assert np.isfinite(copula.score_samples(complete)).all()
+    with pytest.raises(ValueError, match="Column 'dose' has missing cells"):
         copula.score_samples(frame)
+    with pytest.raises(ValueError, match="Unknown value 'other' in column 'grade'"):
+        copula.score_samples(complete.assign(grade="other"))
 
 
 def test_wide_tables_take_seconds_and_no_square_matrix(rng):
