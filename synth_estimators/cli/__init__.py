@@ -20,8 +20,10 @@ __all__ = ["main"]
 GENERATORS = (
     "CVAE",
     "VAE",
+    "SequentialCART",
     "CalibratedGaussian",
     "GaussianCopula",
+    "NeighborInterpolation",
     "IndependentColumns",
     "BootstrapRows",
 )
@@ -75,7 +77,7 @@ def _fit_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "fit",
         help="fit a generator to a table and save it",
-        description="Fit a generator to all rows of a numeric table and save it with joblib.",
+        description="Fit a generator to all rows of a table and save it with joblib.",
         epilog=(
             "Example: synth-estimators fit --data train.csv --target subtype --log2 "
             "--set max_epochs=100 --output model.joblib"
@@ -91,7 +93,10 @@ def _fit_parser(verbs: Any) -> None:
         "--generator",
         choices=GENERATORS,
         metavar="NAME",
-        help=f"{', '.join(GENERATORS)} (default: CVAE with --target, VAE without)",
+        help=(
+            f"{', '.join(GENERATORS)} (default: CVAE with --target, VAE without, SequentialCART "
+            "for tables with text or empty cells)"
+        ),
     )
     parser.add_argument(
         "--log2",
@@ -157,7 +162,12 @@ def _evaluate_parser(verbs: Any) -> None:
         description=(
             "Compare synthetic rows with real rows that the generator has not seen, and print the "
             "same numbers for the training rows (what real rows reach) and for training rows "
-            "with every column shuffled on its own (what rows without dependence reach)."
+            "with every column shuffled on its own (what rows without dependence reach). Text, "
+            "numbers and empty cells are all fine."
+        ),
+        epilog=(
+            "Example: synth-estimators evaluate --train train.csv --holdout holdout.csv "
+            "--synthetic rows.csv --target outcome --html report.html"
         ),
     )
     parser.add_argument(
@@ -170,9 +180,11 @@ def _evaluate_parser(verbs: Any) -> None:
     parser.add_argument(
         "--holdout",
         type=Path,
-        required=True,
         metavar="FILE",
-        help="real rows that the generator has not seen, best as many as --train",
+        help=(
+            "real rows that the generator has not seen, best as many as --train; without them "
+            "privacy cannot be judged"
+        ),
     )
     parser.add_argument(
         "--synthetic", type=Path, required=True, metavar="FILE", help="rows to judge"
@@ -180,10 +192,79 @@ def _evaluate_parser(verbs: Any) -> None:
     parser.add_argument(
         "--target",
         metavar="COLUMN",
-        help="column with class labels; adds how well models trained on the rows predict it",
+        help="column to predict; adds how well models trained on the rows predict it",
+    )
+    parser.add_argument(
+        "--metrics",
+        choices=("fast", "standard", "all"),
+        default="standard",
+        help="fast takes seconds, standard up to a minute, all more (default: %(default)s)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers as JSON")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write a page that needs no network"
+    )
     _common_options(parser, default_seed="classifiers and subsamples")
+
+
+def _compare_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "compare",
+        help="rank generators, or synthetic tables, beside the baselines",
+        description=(
+            "Fit generators to folds of a table and judge their rows against the rows held out, or "
+            "judge synthetic files from any tool against the same real rows; always beside "
+            "baselines that take seconds."
+        ),
+        epilog=(
+            "Examples: synth-estimators compare --data table.csv --target y --generator CVAE "
+            "--generator CVAE:latent_dim=16,kl_weight=0.5 | synth-estimators compare --train "
+            "train.csv --holdout holdout.csv --synthetic a.csv --synthetic other=b.csv"
+        ),
+    )
+    parser.add_argument("--data", type=Path, metavar="FILE", help=_TABLE_HELP)
+    parser.add_argument(
+        "--generator",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"{', '.join(GENERATORS)}; settings follow as NAME:KEY=VALUE,...; repeat for more",
+    )
+    parser.add_argument("--cv", type=_count, default=5, help="folds of --data (default: 5)")
+    parser.add_argument(
+        "--drop", action="append", default=[], metavar="COLUMN", help="leave out a column of --data"
+    )
+    parser.add_argument(
+        "--train", type=Path, metavar="FILE", help="real rows that --synthetic was made from"
+    )
+    parser.add_argument(
+        "--holdout", type=Path, metavar="FILE", help="real rows that no generator has seen"
+    )
+    parser.add_argument(
+        "--synthetic",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="rows to judge; repeat for more",
+    )
+    parser.add_argument(
+        "--target", metavar="COLUMN", help="column that models predict; adds metrics of utility"
+    )
+    parser.add_argument(
+        "--metrics",
+        choices=("fast", "standard", "all"),
+        default="standard",
+        help="how much to compute (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-baselines", action="store_true", help="leave out the generators of seconds"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="fits at a time")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="also write the table (.csv, .parquet)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
+    _common_options(parser, default_seed="folds, draws, classifiers and subsamples")
 
 
 def _output_option(parser: argparse.ArgumentParser, text: str) -> None:
@@ -206,7 +287,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"synth-estimators {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
-    for add in (_demo_parser, _fit_parser, _sample_parser, _evaluate_parser):
+    for add in (_demo_parser, _fit_parser, _sample_parser, _evaluate_parser, _compare_parser):
         add(verbs)
     return parser
 
@@ -251,6 +332,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from synth_estimators.cli._demo import run_demo
 
         return run_demo(arguments)
+    if arguments.verb == "compare":
+        from synth_estimators.cli._compare import run_compare
+
+        return run_compare(arguments)
     from synth_estimators.cli import _commands
 
     run = {
@@ -295,7 +380,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser.parse_args(argv)
         if arguments.verb is None:
-            parser.error("choose a command: demo, fit, sample or evaluate")
+            parser.error("choose a command: demo, fit, sample, evaluate or compare")
     except SystemExit as exc:
         return int(exc.code or 0)
     from synth_estimators.cli._io import CliError

@@ -7,6 +7,7 @@ import ast
 import time
 from typing import TYPE_CHECKING, Any
 
+from synth_estimators._optional import require
 from synth_estimators.cli._io import (
     TABLE_SUFFIXES,
     CliError,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _CHUNK_ELEMENTS = 2_000_000
 _CONDITIONAL = ("CVAE", "CalibratedGaussian")
+# Learn the target as a column of the table.
+_JOINT = ("SequentialCART", "NeighborInterpolation")
 _WORDS = {"true": True, "false": False, "none": None}
 
 
@@ -44,19 +47,25 @@ def run_fit(arguments: argparse.Namespace) -> int:
     frame = frame.drop(columns=arguments.drop)
     if arguments.drop_missing:
         frame = drop_missing(frame)
-    X, y, position = frame, None, None
-    if arguments.target is not None:
-        X, y = split_target(frame, arguments.target, source=f"--data {arguments.data}")
+    X, y, position, target = frame, None, None, arguments.target
+    if target is not None:
+        X, y = split_target(frame, target, source=f"--data {arguments.data}")
+    name = _generator_name(arguments, X)
+    joint = name in _JOINT or (_takes_mixed(name) and _is_mixed(X))
+    if joint:
+        X, y, target = frame, None, None
+    elif target is not None:
         y = check_target(y)
-        position = list(frame.columns).index(arguments.target)
-    _check_features(X)
-    model, inner = _build_generator(arguments, X, has_target=y is not None)
+        position = list(frame.columns).index(target)
+    if not joint:
+        _check_features(X)
+    model, inner = _build_generator(arguments, name, X, has_target=y is not None)
     start = time.perf_counter()
     with epoch_bar(inner, f"fitting {type(inner).__name__}"):
         model.fit(X, y)
     seconds = time.perf_counter() - start
     _forget_callbacks(model)
-    bundle = {"model": model, "target": arguments.target, "target_position": position}
+    bundle = {"model": model, "target": target, "target_position": position}
     write_model(bundle, output, force=arguments.force)
     print(
         f"{type(inner).__name__} fitted on {len(X)} rows x {X.shape[1]} columns"
@@ -75,14 +84,15 @@ def _check_features(X: pd.DataFrame) -> None:
             example = column.dropna().iloc[0] if column.notna().any() else None
             raise CliError(
                 f"column {name!r} holds no numbers (for example {example!r}); name it with "
-                "--target if it holds the labels, or leave it out with --drop."
+                "--target if it holds the labels, leave it out with --drop, or take --generator "
+                "SequentialCART."
             )
     empty = X.isna().sum()
     if empty.any():
         name = empty.index[empty.to_numpy() > 0][0]
         raise CliError(
-            f"column {name!r} has {empty[name]} empty cells; fill them, or leave such rows out "
-            "with --drop-missing."
+            f"column {name!r} has {empty[name]} empty cells; fill them, leave such rows out "
+            "with --drop-missing, or take --generator SequentialCART."
         )
 
 
@@ -150,11 +160,38 @@ def parse_settings(settings: list[str], generator: Any) -> dict[str, Any]:
     return parsed
 
 
-def _build_generator(arguments, X, *, has_target):
+def _takes_mixed(name):
+    import synth_estimators as se
+
+    return getattr(se, name)._mixed
+
+
+def _is_mixed(X):
+    """Whether a table holds more than complete numbers."""
+    import pandas as pd
+
+    plain = all(pd.api.types.is_numeric_dtype(dtype) for dtype in X.dtypes)
+    return not plain or bool(X.isna().to_numpy().any())
+
+
+def _generator_name(arguments, X):
+    if arguments.generator is not None:
+        return arguments.generator
+    if _is_mixed(X):
+        note("the table holds text or empty cells; using SequentialCART.")
+        return "SequentialCART"
+    return "CVAE" if arguments.target is not None else "VAE"
+
+
+def _build_generator(arguments, name, X, *, has_target):
     """Return the model to fit and the generator inside it."""
     import synth_estimators as se
 
-    name = arguments.generator or ("CVAE" if has_target else "VAE")
+    if name == "SequentialCART" and arguments.target is not None:
+        inner = se.SequentialCART(target=arguments.target, random_state=arguments.seed)
+        inner.set_params(**parse_settings(arguments.settings, inner))
+        _refuse_log2(arguments, name)
+        return inner, inner
     if name == "CVAE" and not has_target:
         raise CliError("--generator CVAE needs --target; without labels use VAE.")
     inner = getattr(se, name)()
@@ -165,9 +202,16 @@ def _build_generator(arguments, X, *, has_target):
     if has_target and name not in _CONDITIONAL:
         model = se.ClassConditionalGenerator(inner, random_state=arguments.seed)
     if arguments.log2:
+        if _is_mixed(X):
+            _refuse_log2(arguments, name)
         counts = all(dtype.kind in "iub" for dtype in X.dtypes)
         model = se.TransformedGenerator(model, transformer=se.Log2Transformer(round_counts=counts))
     return model, inner
+
+
+def _refuse_log2(arguments, name):
+    if arguments.log2:
+        raise CliError(f"--log2 is for tables of numbers; leave it out with {name}.")
 
 
 def _forget_callbacks(model):
@@ -210,7 +254,7 @@ def _known_label(model: Any, text: str | None) -> Any:
         return None
     classes = getattr(model, "classes_", None)
     if classes is None:
-        raise CliError("--label: the model was fitted without labels; leave --label out.")
+        raise CliError("--label: the model holds no class labels; leave --label out.")
     for label in classes.tolist():
         if str(label) == text:
             return label
@@ -259,52 +303,50 @@ def _as_frame(X: Any) -> pd.DataFrame:
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Judge a table of synthetic rows."""
-    from synth_estimators.cli._scores import Judge, format_scores, legend, shuffled_columns
+    from synth_estimators.cli._scores import format_report
 
-    if arguments.json is not None:
-        check_suffix(arguments.json, (".json",), option="--json")
-        inputs = [arguments.train, arguments.holdout, arguments.synthetic]
-        check_output(arguments.json, force=arguments.force, inputs=inputs)
+    given = {"train": arguments.train, "holdout": arguments.holdout}
+    given |= {"synthetic": arguments.synthetic}
+    files = {name: path for name, path in given.items() if path is not None}
+    outputs = (("--json", arguments.json, (".json",)), ("--html", arguments.html, (".html",)))
+    for option, path, suffixes in outputs:
+        if path is not None:
+            check_suffix(path, suffixes, option=option)
+            check_output(path, force=arguments.force, inputs=files.values())
+    if arguments.html is not None:
+        require("jinja2", extra="report", purpose="--html")
     train = read_table(arguments.train, option="--train")
-    holdout = _same_columns(
-        read_table(arguments.holdout, option="--holdout"), train, arguments, "--holdout"
-    )
-    synthetic = _same_columns(
-        read_table(arguments.synthetic, option="--synthetic"), train, arguments, "--synthetic"
-    )
-    target = arguments.target
-    if target is not None:
-        check_target(split_target(train, target, source=f"--train {arguments.train}")[1])
-    ratio = len(train) / len(holdout)
-    if not 2 / 3 <= ratio <= 3 / 2:
-        note(
-            f"--train has {len(train)} rows and --holdout {len(holdout)}; privacy numbers are the "
-            "most telling when both are about as large."
+    tables = {
+        name: _same_columns(read_table(path, option=f"--{name}"), train, arguments, f"--{name}")
+        for name, path in files.items()
+        if name != "train"
+    }
+    if arguments.target is not None:
+        split_target(train, arguments.target, source=f"--train {arguments.train}")
+    holdout = tables.get("holdout")
+    from synth_estimators.report import evaluate_synthetic
+
+    with progress(None, unit="table", text="comparing"):
+        report = evaluate_synthetic(
+            train,
+            holdout,
+            tables["synthetic"],
+            target=arguments.target,
+            metrics=arguments.metrics,
+            random_state=arguments.seed,
         )
-    judge = Judge(train, holdout, target=target, seed=arguments.seed)
-    rows = [
-        ("synthetic rows", synthetic),
-        ("training rows (limit)", train),
-        ("shuffled columns (floor)", shuffled_columns(train, seed=arguments.seed)),
-    ]
-    scores = {}
-    with progress(len(rows), unit="table", text="comparing") as bar:
-        for name, table in rows:
-            scores[name] = judge.scores(table)
-            bar.update()
+    against = "training rows" if holdout is None else f"{len(holdout)} held-out real rows"
     print(
-        f"{len(synthetic)} synthetic rows against {len(holdout)} held-out real rows "
+        f"{len(tables['synthetic'])} synthetic rows against {against} "
         f"({len(train)} training rows, {train.shape[1]} columns)\n"
     )
-    print(format_scores(scores, first_column="rows"))
-    print()
-    print(legend(scores, n_rows=min(len(synthetic), len(holdout))))
-    copies = scores["synthetic rows"]["exact_copy_share"]
-    if copies > 0:
-        print(f"{copies:.1%} of the synthetic rows are exact copies of training rows.")
+    print(format_report(report))
     if arguments.json is not None:
-        _write_json(arguments, scores, train=train, holdout=holdout, synthetic=synthetic)
+        _write_json(arguments, report, files)
         print(f"Numbers written to {arguments.json}.")
+    if arguments.html is not None:
+        write_text(report.to_html(), arguments.html, force=arguments.force)
+        print(f"Page written to {arguments.html}.")
     return 0
 
 
@@ -319,24 +361,9 @@ def _same_columns(frame, train, arguments, option):
     return frame[list(train.columns)]
 
 
-def _write_json(arguments, scores, **tables):
+def _write_json(arguments, report, files):
     import json
-    import math
 
-    from synth_estimators import __version__
-
-    def plain(value):
-        value = float(value)
-        return value if math.isfinite(value) else None
-
-    report = {
-        "version": __version__,
-        "seed": arguments.seed,
-        "target": arguments.target,
-        "files": {key: str(getattr(arguments, key)) for key in tables},
-        "n_rows": {key: len(table) for key, table in tables.items()},
-        "scores": {
-            name: {key: plain(value) for key, value in row.items()} for name, row in scores.items()
-        },
-    }
-    write_text(json.dumps(report, indent=2) + "\n", arguments.json, force=arguments.force)
+    content = json.loads(report.to_json())
+    content["files"] = {name: str(path) for name, path in files.items()}
+    write_text(json.dumps(content, indent=2) + "\n", arguments.json, force=arguments.force)

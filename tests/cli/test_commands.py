@@ -111,7 +111,7 @@ def test_unlabelled_model_with_parquet_and_log2(tmp_path, data, capsys):
         capsys, "sample", "--model", path, "--n-samples", 1, "--label", "x", "--output", output,
         "--force",
     )  # fmt: skip
-    assert "fitted without labels" in message
+    assert "holds no class labels" in message
 
 
 def test_default_generators_and_settings(tmp_path, data, capsys):
@@ -146,9 +146,15 @@ def test_settings_are_literals_words_or_text():
     ("words", "message"),
     [
         (["--target", "kinds"], "has no column 'kinds'; did you mean 'kind'?"),
-        ([], "column 'kind' holds no numbers (for example 'cat'); name it with --target"),
+        (
+            ["--generator", "VAE"],
+            "column 'kind' holds no numbers (for example 'cat'); name it with --target",
+        ),
         (["--drop", "nope"], "--drop: no column 'nope'"),
-        (["--target", "a"], "holds 60 different numbers with decimals; expected class labels"),
+        (
+            ["--target", "a", "--drop", "kind"],
+            "holds 60 different numbers with decimals; expected class labels",
+        ),
         (["--drop", "kind", "--generator", "CVAE"], "CVAE needs --target"),
         (["--target", "kind", "--set", "laten_dim=2"], "did you mean 'latent_dim'?"),
         (["--target", "kind", "--set", "latent_dim"], "is not KEY=VALUE"),
@@ -180,7 +186,7 @@ def test_empty_cells_are_an_error_unless_dropped(tmp_path, data, capsys):
     frame.loc[[1, 5], "b"] = np.nan
     path = tmp_path / "gaps.csv"
     frame.to_csv(path, index=False)
-    fit = ["fit", "--data", path, "--target", "kind", "--generator", "BootstrapRows"]
+    fit = ["fit", "--data", path, "--target", "kind", "--generator", "CalibratedGaussian"]
     fit += ["--output", tmp_path / "m.joblib"]
     assert "column 'b' has 2 empty cells" in error_of(capsys, *fit)
     assert run(*fit, "--drop-missing") == 0
@@ -200,3 +206,60 @@ def test_bare_generator_saved_with_joblib_can_be_sampled(tmp_path):
     words = ["--n-samples", 3, "--output", output]
     assert run("sample", "--model", tmp_path / "mine.joblib", *words) == 0
     assert list(pd.read_csv(output).columns) == ["x0", "x1"]
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    rng = np.random.default_rng(0)
+    size = rng.normal(size=120)
+    frame = pd.DataFrame(
+        {
+            "town": np.where(size > 0, "Rome", "Oslo"),
+            "size": np.where(rng.random(120) < 0.1, np.nan, size.round(2)),
+            "kind": np.where(size + rng.normal(size=120) > 0, "cat", "dog"),
+        }
+    )
+    path = tmp_path / "mixed.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_tables_with_text_and_empty_cells_go_to_sequential_trees(tmp_path, mixed, capsys):
+    model, rows = tmp_path / "m.joblib", tmp_path / "rows.csv"
+    assert run("fit", "--data", mixed, "--target", "kind", "--output", model) == 0
+    assert "holds text or empty cells; using SequentialCART" in capsys.readouterr().err
+    assert run("sample", "--model", model, "--n-samples", "300", "--output", rows) == 0
+    real, drawn = pd.read_csv(mixed), pd.read_csv(rows)
+    assert list(drawn.columns) == list(real.columns)
+    assert set(drawn["town"]) == {"Rome", "Oslo"}
+    # Four standard errors of a share of 0.1 over 300 rows, and as much for the training rows.
+    assert abs(drawn["size"].isna().mean() - real["size"].isna().mean()) < 0.1
+    assert (drawn["size"] > 0).eq(drawn["town"] == "Rome")[drawn["size"].notna()].mean() > 0.9
+    message = error_of(
+        capsys,
+        "sample",
+        "--model",
+        model,
+        "--n-samples",
+        "3",
+        "--label",
+        "cat",
+        "--output",
+        rows,
+        "--force",
+    )
+    assert "--label: the model holds no class labels" in message
+
+
+@pytest.mark.parametrize("generator", ["BootstrapRows", "GaussianCopula", "NeighborInterpolation"])
+def test_baselines_learn_mixed_tables_as_a_whole(tmp_path, mixed, generator):
+    model, rows = tmp_path / "m.joblib", tmp_path / "rows.csv"
+    fit = ["fit", "--data", mixed, "--target", "kind", "--generator", generator, "--output", model]
+    assert run(*fit) == 0
+    assert run("sample", "--model", model, "--n-samples", "20", "--output", rows) == 0
+    assert set(pd.read_csv(rows)["kind"]) == {"cat", "dog"}
+
+
+def test_log2_is_refused_for_mixed_tables(tmp_path, mixed, capsys):
+    fit = ["fit", "--data", mixed, "--log2", "--target", "kind", "--output", tmp_path / "m.joblib"]
+    assert "--log2 is for tables of numbers" in error_of(capsys, *fit)

@@ -16,6 +16,7 @@ FILES = {
     "embedding.png",
     "losses.png",
     "model.joblib",
+    "report.html",
 }
 ROWS = [
     "CVAE (tuned)",

@@ -31,7 +31,7 @@ def test_help_of_sample_warns_of_foreign_models(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "choose a command: demo, fit, sample or evaluate"),
+        ([], "choose a command: demo, fit, sample, evaluate"),
         (["fitt"], "invalid choice: 'fitt'"),
         (["fit"], "the following arguments are required: --data, --output"),
         (["fit", "--bad"], "required"),
