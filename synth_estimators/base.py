@@ -105,14 +105,13 @@ class BaseGenerator(BaseEstimator):
         return self._wrap(self._sample(n_samples, rng, **request))
 
     def _wrap(self, rows: Any) -> Any:
-        restore = self._schema.restore
+        where = {
+            "output": dense_output(self),
+            "names": getattr(self, "feature_names_in_", None),
+        }
         if isinstance(rows, pd.DataFrame):
-            restore = self._schema.restore_frame
-        return restore(
-            rows,
-            output=dense_output(self),
-            names=getattr(self, "feature_names_in_", None),
-        )
+            return self._schema.restore_frame(rows, **where)
+        return self._schema.restore(rows, **where)
 
     def sample(self, n_samples: int = 1, *, random_state: Any = None) -> Any:
         """Draw new rows from the fitted model.

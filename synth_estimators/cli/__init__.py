@@ -267,6 +267,60 @@ def _compare_parser(verbs: Any) -> None:
     _common_options(parser, default_seed="folds, draws, classifiers and subsamples")
 
 
+def _sample_size_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "sample-size",
+        help="learning curves of a pilot table, and how many samples a goal needs",
+        description=(
+            "Score classifiers on subsets of a pilot table, fit a learning curve to each, and say "
+            "how many samples it takes to reach a goal, with an interval."
+        ),
+        epilog=(
+            "Example: synth-estimators sample-size --data pilot.csv --target subtype --goal 0.9 "
+            "--figure curves.png"
+        ),
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help=_TABLE_HELP)
+    parser.add_argument(
+        "--target", required=True, metavar="COLUMN", help="column with class labels"
+    )
+    parser.add_argument("--goal", type=float, metavar="SCORE", help="score to reach, such as 0.9")
+    parser.add_argument(
+        "--metric",
+        choices=("auc", "f1", "accuracy"),
+        default="auc",
+        help="score of the classifiers (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="LOGIS, SVM, KNN, RF or XGB; repeat for more (default: all five)",
+    )
+    parser.add_argument(
+        "--sizes", metavar="N,N,...", help="rows of the subsets (default: eight, up to all rows)"
+    )
+    parser.add_argument(
+        "--draws", type=_count, default=5, help="subsets of every size (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--log2", action="store_true", help="classify log2(x + 1), for counts and expression values"
+    )
+    parser.add_argument(
+        "--drop", action="append", default=[], metavar="COLUMN", help="leave out a column"
+    )
+    parser.add_argument(
+        "--drop-missing", action="store_true", help="leave out rows with empty cells"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="fits at a time")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="also write all scores (.csv, .parquet)"
+    )
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw the curves (.png)")
+    _common_options(parser, default_seed="subsets, folds and classifiers")
+
+
 def _output_option(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help=text)
 
@@ -287,7 +341,14 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"synth-estimators {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
-    for add in (_demo_parser, _fit_parser, _sample_parser, _evaluate_parser, _compare_parser):
+    for add in (
+        _demo_parser,
+        _fit_parser,
+        _sample_parser,
+        _evaluate_parser,
+        _compare_parser,
+        _sample_size_parser,
+    ):
         add(verbs)
     return parser
 
@@ -336,6 +397,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from synth_estimators.cli._compare import run_compare
 
         return run_compare(arguments)
+    if arguments.verb == "sample-size":
+        from synth_estimators.cli._sample_size import run_sample_size
+
+        return run_sample_size(arguments)
     from synth_estimators.cli import _commands
 
     run = {
@@ -380,7 +445,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser.parse_args(argv)
         if arguments.verb is None:
-            parser.error("choose a command: demo, fit, sample, evaluate or compare")
+            parser.error("choose a command: demo, fit, sample, evaluate, compare or sample-size")
     except SystemExit as exc:
         return int(exc.code or 0)
     from synth_estimators.cli._io import CliError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import numbers
 import warnings
@@ -10,16 +9,28 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from scipy import sparse
 
 from synth_estimators._random import spawn_seeds
 from synth_estimators.metrics import METRICS, MetricInfo
-from synth_estimators.preprocessing._columns import is_discrete_dtype
+from synth_estimators.model_selection._sampling import (
+    as_tables,
+    draw_rows,
+    free_name,
+    is_conditional,
+    join_discrete,
+    label_column,
+    remaining_rows,
+    resolve,
+    standardise,
+    with_label,
+)
 
 __all__ = ["GeneratorScorer", "make_generator_scorer"]
 
 _NEGATION = "neg_"
+
+# Names that go without the word for what they are.
+_SHORT_NAMES = {"sliced_wasserstein": "sliced_wasserstein_distance"}
 
 # Failures of one candidate on one fold; anything else is a mistake in the call and is raised.
 _CANDIDATE_ERRORS = (ValueError, ArithmeticError, RuntimeError)
@@ -56,6 +67,9 @@ class GeneratorScorer:
     error_score : "raise" or float, default=nan
         Value of a candidate that fails.
 
+    X_all : {array-like, pandas DataFrame}, default=None
+        Table that is split into training and held-out rows.
+
     metric_kwargs : dict, default=None
         Further keywords of the metric.
 
@@ -81,6 +95,7 @@ class GeneratorScorer:
         conditional="auto",
         space="data",
         error_score=np.nan,
+        X_all=None,
         metric_kwargs=None,
     ):
         self.metric = metric
@@ -91,6 +106,7 @@ class GeneratorScorer:
         self.conditional = conditional
         self.space = space
         self.error_score = error_score
+        self.X_all = X_all
         self.metric_kwargs = dict(metric_kwargs or {})
         self._check()
 
@@ -164,6 +180,8 @@ class GeneratorScorer:
             )
         # The test rows are the holdout, and the labels the target.
         given = {*self.metric_kwargs, "X_holdout", "target"}
+        if self.X_all is not None:
+            given.add("X_train")
         missing = [name for name in info.needs if name not in given]
         if "column" in missing:
             raise ValueError(
@@ -172,7 +190,8 @@ class GeneratorScorer:
         if missing:
             raise ValueError(
                 f"metric={self.metric!r} needs {missing}, which a scorer does not receive; pass "
-                "them as keywords of make_generator_scorer."
+                "them as keywords of make_generator_scorer (for X_train in a search X_all=, the "
+                "whole table that is split), or use cross_validate_generator."
             )
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
@@ -194,25 +213,34 @@ class GeneratorScorer:
         score : float
             Higher is better.
         """
-        generator, inverses = _resolve(estimator)
+        generator, inverses = resolve(estimator)
+        train = self._training_rows(X)
         try:
-            score = self._score(generator, inverses, X, y)
+            draws = self._draws(generator, inverses, X, y)
         except _CANDIDATE_ERRORS as exc:
-            if self.error_score == "raise":
-                raise
-            return self._failed(f"{type(exc).__name__}: {exc}")
+            return self._failed(exc)
+        return self._judge(X, y, generator, draws, train)
+
+    def _judge(self, X, y, generator, draws, train):
+        """Score of drawn rows, or the error score."""
+        try:
+            score = self._turn(self._value(X, y, generator, draws, train))
+        except _CANDIDATE_ERRORS as exc:
+            return self._failed(exc)
         if np.isfinite(score):
             return score
-        if self.error_score == "raise":
-            raise ValueError(f"The metric {self._name!r} returned {score}; it has no value here.")
-        return self._failed(f"the metric returned {score}")
+        return self._failed(
+            ValueError(f"the metric {self._name!r} returned {score}; it has no value here.")
+        )
 
-    def _failed(self, why):
+    def _failed(self, error):
+        if self.error_score == "raise":
+            raise error
         warnings.warn(
             f"Scoring with {self._name!r} failed and counts as error_score={self.error_score!r}: "
-            f"{why}",
+            f"{type(error).__name__}: {error}",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return float(self.error_score)
 
@@ -220,17 +248,38 @@ class GeneratorScorer:
     def _name(self):
         return getattr(self.metric, "__name__", self.metric)
 
-    def _score(self, generator, inverses, X, y):
-        labelled = _is_conditional(generator) and y is not None
+    def _training_rows(self, X):
+        """Rows of the whole table that are not held out, if a metric wants them."""
+        if self.X_all is None or "X_train" not in inspect.signature(self._function).parameters:
+            return None
+        return remaining_rows(self.X_all, X)
+
+    def _draws(self, generator, inverses, X, y):
+        """Rows, labels and a seed for the metric, once for every repeat."""
+        labelled = is_conditional(generator) and y is not None
         n_rows = self._n_rows(X.shape[0] if hasattr(X, "shape") else len(X))
-        values = []
+        draws = []
         seeds = spawn_seeds(self.random_state, 2 * self.n_repeats)
         for sample_seed, metric_seed in zip(seeds[::2], seeds[1::2], strict=True):
-            rows, labels = self._draw(generator, n_rows, y if labelled else None, sample_seed)
+            rows, labels = draw_rows(
+                generator,
+                n_rows,
+                y=y if labelled else None,
+                seed=sample_seed,
+                conditional=self.conditional,
+            )
             for inverse in inverses:
                 rows = inverse(rows)
-            values.append(self._compare(X, rows, y, labels, generator, metric_seed))
-        return self._turn(np.mean(values))
+            draws.append((rows, labels, metric_seed))
+        return draws
+
+    def _value(self, X, y, generator, draws, train):
+        """Mean of the metric itself over the draws."""
+        values = [
+            self._compare(X, rows, y, labels, generator, seed, train)
+            for rows, labels, seed in draws
+        ]
+        return float(np.mean(values))
 
     def _turn(self, value):
         ideal = self._inner_ideal
@@ -245,34 +294,30 @@ class GeneratorScorer:
             return int(self.n_samples)
         return max(1, round(float(self.n_samples) * n_test))
 
-    def _draw(self, generator, n_rows, y, seed):
-        """Sample rows, and labels if the generator is conditional and labels are to be judged."""
-        if y is None:
-            return _sample(generator, n_rows, seed), None
-        if self.conditional == "prior":
-            return generator.sample_labeled(n_rows, random_state=seed)
-        y = np.asarray(y)
-        labels = y if n_rows == len(y) else _spread(y, n_rows, seed)
-        return _sample(generator, n_rows, seed, y=labels), labels
-
-    def _compare(self, X, rows, y, labels, generator, seed):
+    def _compare(self, X, rows, y, labels, generator, seed, train):
         """Value of the metric between the held-out and the sampled rows."""
-        real, synth = _as_tables(X, rows)
-        if self.space == "standard":
-            real, synth = _standardise(real, synth)
+        real, synth = as_tables(X, rows)
         keywords = dict(self.metric_kwargs)
         accepted = inspect.signature(self._function).parameters
+        if train is not None:
+            keywords.setdefault("X_train", train)
+        others = _same_columns(keywords, real)
+        if self.space == "standard":
+            real, synth, *scaled = standardise(real, synth, *others.values())
+            others = dict(zip(others, scaled, strict=True))
+        keywords |= others
         if "discrete_columns" in accepted and "discrete_columns" not in keywords:
             # Columns that the generator itself takes as discrete.
             listed = getattr(generator, "discrete_columns_", None)
             if listed is not None:
-                keywords["discrete_columns"] = _join_discrete(real, listed)
-        if labels is not None:
-            name = _free_name(real)
-            real = real.assign(**{name: _label_column(y)})
-            synth = synth.assign(**{name: _label_column(labels)})
+                keywords["discrete_columns"] = join_discrete(real, listed)
+        # Labels of the other real rows are not known here, so they cannot join only two tables.
+        if labels is not None and not others:
+            name = free_name(real)
+            real = real.assign(**{name: label_column(y)})
+            synth = synth.assign(**{name: label_column(labels)})
             if "discrete_columns" in keywords:
-                keywords["discrete_columns"] = _with_label(keywords["discrete_columns"], name)
+                keywords["discrete_columns"] = with_label(keywords["discrete_columns"], name)
             if "target" in accepted:
                 keywords.setdefault("target", name)
         elif self._info is not None and "target" in self._info.needs and "target" not in keywords:
@@ -288,9 +333,9 @@ class GeneratorScorer:
         defaults = inspect.signature(type(self).__init__).parameters
         shown = [repr(self.metric) if isinstance(self.metric, str) else self._name]
         for name, parameter in list(defaults.items())[2:-1]:
-            value = getattr(self, name)
-            if repr(value) != repr(parameter.default):
-                shown.append(f"{name}={value!r}")
+            text = _short(getattr(self, name))
+            if text != repr(parameter.default):
+                shown.append(f"{name}={text}")
         shown += [f"{name}={_short(value)}" for name, value in self.metric_kwargs.items()]
         return f"make_generator_scorer({', '.join(shown)})"
 
@@ -300,150 +345,21 @@ def _short(value):
     return repr(value) if shape is None else f"<{type(value).__name__} of shape {shape}>"
 
 
+def _same_columns(keywords, real):
+    """Further real tables among the keywords that have the columns of the held-out rows."""
+    tables = {}
+    for name in ("X_train", "X_holdout"):
+        table = keywords.get(name)
+        if table is not None and np.shape(table)[1:] == real.shape[1:]:
+            tables[name] = as_tables(table, real)[0]
+    return tables
+
+
 def _plain_name(metric):
     if isinstance(metric, str) and metric not in METRICS and metric.startswith(_NEGATION):
-        return metric[len(_NEGATION) :]
+        metric = metric[len(_NEGATION) :]
+        return _SHORT_NAMES.get(metric, metric)
     return metric
-
-
-def _resolve(estimator):
-    """Find the generator and the inverse transforms that lead from its rows to data units."""
-    inverses = []
-    while True:
-        if hasattr(estimator, "sample"):
-            return estimator, inverses
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif hasattr(estimator, "steps"):
-            earlier = []
-            for name, step in reversed(estimator.steps[:-1]):
-                if step is None or step == "passthrough":
-                    continue
-                if not hasattr(step, "inverse_transform"):
-                    raise TypeError(
-                        f"Step {name!r} ({type(step).__name__}) of the pipeline has no "
-                        "inverse_transform, so sampled rows cannot be brought back to data units; "
-                        "use a transformer that has one."
-                    )
-                earlier.append(step.inverse_transform)
-            # The inner pipeline is undone first.
-            inverses = earlier + inverses
-            estimator = estimator.steps[-1][1]
-        else:
-            raise TypeError(
-                f"{type(estimator).__name__} cannot be scored as a generator: it has no sample "
-                "method, is no pipeline that ends in a generator and no fitted search."
-            )
-
-
-def _takes(method, keyword):
-    parameters = inspect.signature(method).parameters
-    return keyword in parameters or any(
-        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
-    )
-
-
-def _is_conditional(generator):
-    return hasattr(generator, "classes_") and _takes(generator.sample, "y")
-
-
-def _sample(generator, n_rows, seed, **request):
-    """Sample with a seed of its own, so that the fitted estimator stays as it is."""
-    if _takes(generator.sample, "random_state"):
-        rows = generator.sample(n_rows, random_state=seed, **request)
-    elif "random_state" in getattr(generator, "__dict__", {}):
-        # scikit-learn's GaussianMixture draws from its own random_state.
-        generator = copy.copy(generator)
-        generator.random_state = seed
-        rows = generator.sample(n_rows, **request)
-    else:
-        raise TypeError(
-            f"{type(generator).__name__}.sample takes no random_state, so its score could not be "
-            "repeated; add the keyword."
-        )
-    return rows[0] if isinstance(rows, tuple) else rows
-
-
-def _spread(y, n_rows, seed):
-    """Labels for another number of rows in the proportions of ``y``."""
-    rng = np.random.default_rng(seed)
-    whole, rest = divmod(n_rows, len(y))
-    return np.concatenate([np.tile(y, whole), rng.permutation(y)[:rest]])
-
-
-def _as_tables(X, rows):
-    """Data frames with the same column names; arrays take those of the other table."""
-    real, synth = _frame(X), _frame(rows)
-    if real is None and synth is None:
-        real, synth = _numbered(X), _numbered(rows)
-    elif real is None:
-        real = _numbered(X, synth.columns)
-    elif synth is None:
-        synth = _numbered(rows, real.columns)
-    return real, synth
-
-
-def _frame(X):
-    if isinstance(X, pd.DataFrame):
-        return X.reset_index(drop=True)
-    if type(X).__module__.split(".")[0] == "polars":
-        return pd.DataFrame(X.to_dict(as_series=False))
-    return None
-
-
-def _numbered(X, columns=None):
-    values = X.toarray() if sparse.issparse(X) else np.asarray(X)
-    if values.ndim != 2:
-        raise ValueError(f"Expected a table, got an array of shape {values.shape}.")
-    if columns is None:
-        columns = [f"x{j}" for j in range(values.shape[1])]
-    elif len(columns) != values.shape[1]:
-        raise ValueError(
-            f"Sampled rows and test rows differ in width ({values.shape[1]} and {len(columns)} "
-            "columns); they must have the same columns."
-        )
-    frame = pd.DataFrame(values, columns=columns)
-    return frame.infer_objects() if values.dtype == object else frame
-
-
-def _standardise(real, synth):
-    """Divide the numeric columns of both tables by the scale of the real ones."""
-    numeric = [
-        label
-        for label, dtype in real.dtypes.items()
-        if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
-    ]
-    mean, scale = real[numeric].mean(), real[numeric].std(ddof=0)
-    scale = scale.where(scale > 0, 1.0)
-    real, synth = real.copy(), synth.copy()
-    real[numeric] = (real[numeric] - mean) / scale
-    synth[numeric] = (synth[numeric] - mean) / scale
-    return real, synth
-
-
-def _free_name(frame):
-    name = "y"
-    while name in frame.columns:
-        name += "_"
-    return name
-
-
-def _label_column(labels):
-    return pd.Series(np.asarray(labels)).astype("category")
-
-
-def _join_discrete(real, listed):
-    text = [label for label, dtype in real.dtypes.items() if is_discrete_dtype(dtype)]
-    return list(dict.fromkeys([*text, *listed]))
-
-
-def _with_label(discrete_columns, name):
-    if isinstance(discrete_columns, str):
-        return discrete_columns
-    chosen = [] if discrete_columns is None else list(discrete_columns)
-    if chosen and all(isinstance(item, (bool, np.bool_)) for item in chosen):
-        return [*chosen, True]
-    return [*chosen, name]
 
 
 def make_generator_scorer(
@@ -456,6 +372,7 @@ def make_generator_scorer(
     conditional: str = "auto",
     space: str = "data",
     error_score: Any = np.nan,
+    X_all: Any = None,
     **metric_kwargs: Any,
 ) -> GeneratorScorer:
     """Make a scorer for GridSearchCV and its kin out of a metric that compares tables.
@@ -494,6 +411,10 @@ def make_generator_scorer(
 
     error_score : "raise" or float, default=nan
         Score of a candidate whose sample or metric fails or is not finite, with a warning.
+
+    X_all : {array-like, pandas DataFrame}, default=None
+        The whole table that a search splits. Metrics that need the training rows (``X_train``)
+        get the rows of it that are not among the held-out ones. Labels take no part then.
 
     **metric_kwargs : dict
         Further keywords of the metric.
@@ -540,5 +461,6 @@ def make_generator_scorer(
         conditional=conditional,
         space=space,
         error_score=error_score,
+        X_all=X_all,
         metric_kwargs=metric_kwargs,
     )

@@ -41,6 +41,7 @@ from synth_estimators.utils._general_checks import (
     check_generator_state_unchanged,
     check_generator_unfitted,
 )
+from synth_estimators.utils._scorer_checks import check_generator_scorer_pure
 from synth_estimators.utils._special_checks import (
     check_generator_callbacks,
     check_generator_label_kinds,
@@ -54,7 +55,12 @@ from synth_estimators.utils._special_checks import (
     check_generator_warm_start,
 )
 
-__all__ = ["check_generator", "generator_checks", "parametrize_generators"]
+__all__ = [
+    "check_generator",
+    "check_generator_scorer_pure",
+    "generator_checks",
+    "parametrize_generators",
+]
 
 _CHECKS = (
     check_generator_unfitted,

@@ -318,7 +318,7 @@ def test_failures_become_the_error_score(clusters):
 
 def test_values_that_are_not_finite_count_as_failures(clusters):
     generator = MixtureGenerator(1).fit(clusters)
-    with pytest.warns(UserWarning, match="the metric returned nan"):
+    with pytest.warns(UserWarning, match="'_nan' returned nan"):
         make_generator_scorer(_nan)(generator, clusters)
     with pytest.raises(ValueError, match="'_nan' returned nan"):
         make_generator_scorer(_nan, error_score="raise")(generator, clusters)
