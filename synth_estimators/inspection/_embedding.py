@@ -18,6 +18,8 @@ from synth_estimators.inspection._common import (
     merged,
     pyplot,
 )
+from synth_estimators.preprocessing._columns import read_tables
+from synth_estimators.preprocessing._mixed_space import MixedSpace
 
 __all__ = ["EmbeddingDisplay"]
 
@@ -33,32 +35,11 @@ def _checked_labels(y: Any, n_rows: int, *, name: str) -> np.ndarray | None:
     return labels
 
 
-def _as_numbers(real: pd.DataFrame, synth: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Both tables as arrays, scaled by the real rows; categories become 0/1 columns."""
-    text = [
-        c
-        for c in real.columns
-        if isinstance(real[c].dtype, pd.CategoricalDtype)
-        or not pd.api.types.is_numeric_dtype(real[c].dtype)
-    ]
-    if text:
-        both = pd.concat([real, synth], ignore_index=True)
-        both = pd.get_dummies(both.astype(dict.fromkeys(text, object)), columns=text, dummy_na=True)
-        real, synth = both.iloc[: len(real)], both.iloc[len(real) :]
-    real_values = real.to_numpy(dtype=np.float64, na_value=np.nan)
-    synth_values = synth.to_numpy(dtype=np.float64, na_value=np.nan)
-    for name, values in (("X_real", real_values), ("X_synth", synth_values)):
-        bad = ~np.isfinite(values)
-        if bad.any():
-            column = real.columns[int(np.flatnonzero(bad.any(axis=0))[0])]
-            raise ValueError(
-                f"{name} contains NaN or infinity in column {str(column)!r}; an embedding needs "
-                "finite values. Impute or drop these cells first."
-            )
-    centre = real_values.mean(axis=0)
-    scale = real_values.std(axis=0)
-    scale[scale <= 1e-12 * np.maximum(1.0, np.abs(centre))] = 1.0
-    return (real_values - centre) / scale, (synth_values - centre) / scale
+def _as_numbers(real: pd.DataFrame, synth: pd.DataFrame) -> list[np.ndarray]:
+    """Both tables in the space of the metrics, scaled by the real rows."""
+    tables = read_tables({"X_real": real, "X_synth": synth})
+    space = MixedSpace()._fit_table(tables["X_real"])
+    return [space._transform_table(table) for table in tables.values()]
 
 
 def _embed(method: str, real: np.ndarray, synth: np.ndarray, random_state: Any):
@@ -119,7 +100,9 @@ class EmbeddingDisplay:
     Notes
     -----
     Two clouds that agree are no proof of fidelity: PCA shows two directions of many and UMAP
-    distorts distances. Use the two-sample test of ``synth_estimators.metrics`` beside it.
+    distorts distances. Use the two-sample test of ``synth_estimators.metrics`` beside it. With many
+    more columns than rows the map fits the noise of the real rows, and even fresh real rows come
+    out nearer to the centre.
 
     Examples
     --------
@@ -246,7 +229,8 @@ class EmbeddingDisplay:
         Parameters
         ----------
         X_real, X_synth : {array-like, pandas DataFrame} of shape (n_rows, n_features)
-            Real and synthetic rows with the same columns. Categories are one-hot coded.
+            Real and synthetic rows with the same columns. Categories are one-hot coded, missing
+            cells filled by the real median and flagged.
 
         y_real, y_synth : array-like of shape (n_rows,), default=None
             Labels, drawn as marker shapes; give both or none.

@@ -108,6 +108,23 @@ def test_missing_umap_names_the_extra(tables, monkeypatch):
         EmbeddingDisplay.from_predictions(*tables, method="umap")
 
 
+def test_missing_cells_dates_and_categories_find_a_place():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "x": rng.normal(size=40),
+            "when": pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(40), unit="D"),
+            "kind": np.resize(["a", "b", None], 40),
+        }
+    )
+    table.loc[:4, "x"] = np.nan
+    display = EmbeddingDisplay.from_predictions(table, table.iloc[::-1])
+    np.testing.assert_allclose(display.Z_synth, np.asarray(display.Z_real)[::-1], atol=1e-9)
+    later = table.assign(when=table["when"] + pd.Timedelta(days=4000))
+    moved = EmbeddingDisplay.from_predictions(table, later)
+    assert np.abs(moved.Z_synth - moved.Z_real).max() > 10
+
+
 def test_bad_requests_are_refused(tables):
     real, synth = tables
     with pytest.raises(ValueError, match="expected 'pca' or 'umap'"):
@@ -116,10 +133,10 @@ def test_bad_requests_are_refused(tables):
         EmbeddingDisplay.from_predictions(real, synth, y_real=np.zeros(40))
     with pytest.raises(ValueError, match="y_synth has shape"):
         EmbeddingDisplay.from_predictions(real, synth, y_real=np.zeros(40), y_synth=np.zeros(2))
-    broken = synth.copy()
-    broken[3, 2] = np.nan
-    with pytest.raises(ValueError, match="X_synth contains NaN or infinity in column 'x2'"):
-        EmbeddingDisplay.from_predictions(real, broken)
+    broken = real.copy()
+    broken[3, 2] = np.inf
+    with pytest.raises(ValueError, match="'x2' of X_real contains infinity"):
+        EmbeddingDisplay.from_predictions(broken, synth)
     generator = BaseGeneratorWithoutLabels().fit(real)
     with pytest.raises(TypeError, match="draws no labels"):
         EmbeddingDisplay.from_estimator(generator, real, np.zeros(40))
