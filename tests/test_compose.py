@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from synth_estimators._validation import check_rows
 from synth_estimators.base import BaseGenerator, LatentMixin
+from synth_estimators.baselines import GaussianCopula, IndependentColumns
 from synth_estimators.compose import ClassConditionalGenerator, TransformedGenerator
 
 
@@ -471,3 +472,37 @@ def test_frame_with_labels_as_series(mixed_frame, small_labels):
     rows = model.sample(6)
     pd.testing.assert_series_equal(rows.dtypes, mixed_frame.dtypes)
     assert model.sample(0).shape == (0, 6)
+
+
+def mixed_frame(n_rows=80):
+    rng = np.random.default_rng(0)
+    labels = np.where(np.arange(n_rows) % 4, "well", "ill")
+    frame = pd.DataFrame(
+        {
+            "town": np.where(labels == "ill", "Rome", rng.choice(["Oslo", "Bonn"], n_rows)),
+            "dose": np.where(rng.random(n_rows) < 0.2, np.nan, rng.normal(size=n_rows)),
+            "visit": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 99, n_rows), "D"),
+            "stage": pd.Categorical(rng.choice(["I", "II"], n_rows), ["I", "II", "III"]),
+        }
+    )
+    return frame, labels
+
+
+@pytest.mark.parametrize("inner", [IndependentColumns(), GaussianCopula()])
+def test_classes_of_mixed_tables(inner):
+    frame, labels = mixed_frame()
+    model = ClassConditionalGenerator(inner, random_state=0).fit(frame, labels)
+    rows, drawn = model.sample_labeled(60, class_counts={"ill": 20, "well": 40})
+    pd.testing.assert_series_equal(rows.dtypes, frame.dtypes)
+    pd.testing.assert_index_equal(rows.index, pd.RangeIndex(60))
+    assert ((rows["town"] == "Rome") == (drawn == "ill")).all()
+    pd.testing.assert_series_equal(model.sample(0).dtypes, frame.dtypes)
+    wanted = np.array(["well", "ill", "well"])
+    np.testing.assert_array_equal(model.sample(3, y=wanted)["town"] == "Rome", wanted == "ill")
+
+
+def test_energy_score_of_mixed_classes_prefers_the_right_labels():
+    frame, labels = mixed_frame()
+    model = ClassConditionalGenerator(IndependentColumns(), random_state=0).fit(frame, labels)
+    swapped = np.where(labels == "ill", "well", "ill")
+    assert model.score(frame, labels) > model.score(frame, swapped)

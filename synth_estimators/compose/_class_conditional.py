@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import logsumexp
 from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
@@ -19,7 +20,7 @@ from synth_estimators._compat import (
     routing_enabled,
 )
 from synth_estimators._random import spawn_seeds
-from synth_estimators._validation import check_n_samples, check_rows, encode_labels
+from synth_estimators._validation import check_n_samples, check_rows, check_table, encode_labels
 from synth_estimators.base import BaseGenerator, ClassConditionalMixin
 from synth_estimators.compose._parts import (
     check_keywords,
@@ -27,6 +28,8 @@ from synth_estimators.compose._parts import (
     input_tags,
     negative_energy,
 )
+from synth_estimators.preprocessing._mixed_space import MixedSpace
+from synth_estimators.preprocessing._ordinal_codes import needs_codes
 
 __all__ = ["ClassConditionalGenerator"]
 
@@ -139,7 +142,7 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
         Parameters
         ----------
         X : {array-like, pandas DataFrame} of shape (n_samples, n_features)
-            Numeric table.
+            Table of the column types that the generator takes.
 
         y : array-like of shape (n_samples,)
             Class labels; one class is enough.
@@ -166,12 +169,16 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
             )
         if routing_enabled():
             fit_params = process_routing(self, "fit", **fit_params).generator.fit
-        data, fit_seed = self._start_fit(X, allow_nan=input_tags(self).allow_nan)
+        self._frame_rows = self._mixed and needs_codes(check_table(self, X, reset=True))
+        if self._frame_rows:
+            data, fit_seed = self._start_fit_table(X)
+        else:
+            data, fit_seed = self._start_fit(X, allow_nan=input_tags(self).allow_nan)
         label_idx = self._fit_labels(y, len(data))
         self._refuse_small_classes(np.bincount(label_idx, minlength=len(self.classes_)))
         check_keywords(self.generator, "fit", fit_params)
 
-        table = X if hasattr(X, "columns") else data
+        table = X if hasattr(X, "columns") and not self._frame_rows else data
         self.generators_ = []
         for index, seed in enumerate(spawn_seeds(fit_seed, len(self.classes_))):
             rows = np.flatnonzero(label_idx == index)
@@ -225,12 +232,24 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
         else:
             label_idx = encode_labels(y, self.classes_, n_samples=n_samples)
         seeds = rng.integers(2**31 - 1, size=len(self.classes_))
-        X_gen = np.empty((n_samples, self.n_features_in_))
+        X_gen = np.empty((0 if self._frame_rows else n_samples, self.n_features_in_))
+        parts = []
         for index, generator in enumerate(self.generators_):
             rows = np.flatnonzero(label_idx == index)
-            if rows.size:
-                X_gen[rows] = generator.sample(len(rows), random_state=int(seeds[index]), **request)
-        return X_gen
+            if rows.size or (self._frame_rows and not parts):
+                part = generator.sample(len(rows), random_state=int(seeds[index]), **request)
+                if self._frame_rows:
+                    parts.append(part.set_index(rows))
+                else:
+                    X_gen[rows] = part
+        if not self._frame_rows:
+            return X_gen
+        filled = [part for part in parts if len(part)] or parts[:1]
+        return pd.concat(filled).sort_index().reset_index(drop=True)
+
+    @property
+    def _mixed(self):
+        return getattr(self.generator, "_mixed", False)
 
     def sample(
         self, n_samples: int = 1, *, y: Any = None, random_state: Any = None, **request: Any
@@ -327,6 +346,9 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
         return logsumexp(self._class_densities(table) + np.log(self.class_prior_), axis=1)
 
     def _checked(self, X):
+        if self._frame_rows:
+            frame = check_table(self, X, reset=False)
+            return frame, frame
         data = check_rows(self, X, reset=False, allow_nan=input_tags(self).allow_nan)
         return (X if hasattr(X, "columns") else data), data
 
@@ -357,7 +379,11 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
         if not self._has_density():
             rng = np.random.default_rng(self._sample_seed)
             wanted = None if labels is None else self.classes_[labels]
-            return negative_energy(data, self._sample(len(data), rng, y=wanted), sample_weight)
+            rows = self._sample(len(data), rng, y=wanted)
+            if self._frame_rows:
+                space = MixedSpace().fit(data)
+                data, rows = space.transform(data), space.transform(rows)
+            return negative_energy(data, rows, sample_weight)
         if labels is None:
             return float(np.average(self.score_samples(X), weights=sample_weight))
         density = np.empty(len(data))
@@ -390,4 +416,7 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
         if inner is not None:
             tags.input_tags.allow_nan = inner.allow_nan
             tags.input_tags.positive_only = inner.positive_only
+            tags.input_tags.string = inner.string
+            # Checks for categorical tables round X, which leaves classes of one row.
+            tags.input_tags.categorical = False
         return tags

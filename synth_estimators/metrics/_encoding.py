@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone, is_regressor
+from sklearn.base import BaseEstimator, RegressorMixin, clone, is_regressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from synth_estimators.preprocessing._columns import MixedTable
@@ -19,11 +19,16 @@ _XGB_PRESET = {
     "subsample": 0.9,
     "colsample_bytree": 0.9,
     "tree_method": "hist",
+    # Adds up over the indicators of a category; the mean gain would favour columns of many.
+    "importance_type": "total_gain",
     "n_jobs": 1,
 }
 
 #: Presets that handle missing cells themselves.
 NATIVE_TREES = ("xgb",)
+
+# Scaled values that agree to so many decimals are one level: rounding noise is no granularity.
+_LEVEL_DECIMALS = 9
 
 # Rarer categories than these many most frequent ones get no indicator.
 _MAX_CATEGORIES = 256
@@ -36,10 +41,15 @@ class FoldEncoder:
     ----------
     impute : bool
         Fill missing cells by the median and flag them; else they stay NaN.
+
+    ranks : bool, default=False
+        Number the values of continuous columns in their order. Trees that work in single precision
+        then still tell 37 from 37.000001.
     """
 
-    def __init__(self, *, impute):
+    def __init__(self, *, impute, ranks=False):
         self.impute = impute
+        self.ranks = ranks
 
     def fit(self, table: MixedTable) -> FoldEncoder:
         """Learn scales, medians and categories."""
@@ -55,6 +65,11 @@ class FoldEncoder:
         for j in self._flagged:
             observed = deviation[~missing[:, j], j]
             self._fill[j] = np.median(observed) / self._scale[j] if observed.size else 0.0
+        if self.ranks:
+            scaled = np.round(deviation / self._scale, _LEVEL_DECIMALS)
+            self._levels = [
+                np.unique(column[~gap]) for column, gap in zip(scaled.T, missing.T, strict=True)
+            ]
         self._known = []
         for k, labels in enumerate(table.categories):
             counts = np.bincount(table.codes[:, k], minlength=len(labels))
@@ -74,6 +89,8 @@ class FoldEncoder:
     def transform(self, table: MixedTable) -> np.ndarray:
         """Encode rows; categories unknown to fit become zeros."""
         scaled = (table.continuous - self._mean) / self._scale
+        if self.ranks:
+            scaled = self._ranked(np.round(scaled, _LEVEL_DECIMALS))
         blocks = [scaled]
         if self.impute:
             missing = np.isnan(scaled)
@@ -87,6 +104,34 @@ class FoldEncoder:
         ]
         return np.hstack(blocks)
 
+    def _ranked(self, scaled):
+        """Number of a level of the fitted rows, or one half more between two of them."""
+        ranked = np.full(scaled.shape, np.nan)
+        for j, levels in enumerate(self._levels):
+            observed = np.flatnonzero(~np.isnan(scaled[:, j]))
+            values = scaled[observed, j]
+            below, upto = (np.searchsorted(levels, values, side=side) for side in ("left", "right"))
+            ranked[observed, j] = (below + upto) / 2.0
+        return ranked
+
+
+class _ScaledTarget(RegressorMixin, BaseEstimator):
+    """Regressor fitted to a standardised target, for models that work in single precision."""
+
+    def __init__(self, regressor):
+        self.regressor = regressor
+
+    def fit(self, X, y):
+        """Fit the regressor."""
+        self.mean_ = float(np.mean(y))
+        self.scale_ = float(np.std(y)) or 1.0
+        self.regressor_ = clone(self.regressor).fit(X, (y - self.mean_) / self.scale_)
+        return self
+
+    def predict(self, X):
+        """Predict in the units of the target."""
+        return self.mean_ + self.scale_ * self.regressor_.predict(X).astype(np.float64)
+
 
 def make_model(estimator: Any, seed: int, *, regression: bool = False) -> Any:
     """Return an unfitted model for a preset name, or a seeded clone of an estimator."""
@@ -94,8 +139,9 @@ def make_model(estimator: Any, seed: int, *, regression: bool = False) -> Any:
         if estimator == "xgb":
             import xgboost
 
-            kind = xgboost.XGBRegressor if regression else xgboost.XGBClassifier
-            return kind(**_XGB_PRESET, random_state=seed)
+            if regression:
+                return _ScaledTarget(xgboost.XGBRegressor(**_XGB_PRESET, random_state=seed))
+            return xgboost.XGBClassifier(**_XGB_PRESET, random_state=seed)
         if estimator == "logistic":
             return Ridge(alpha=1.0) if regression else LogisticRegression(C=1.0, max_iter=1000)
         raise ValueError(

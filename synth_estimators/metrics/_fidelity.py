@@ -7,28 +7,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synth_estimators.metrics._tables import mean_or_undefined, read_pair, result
+from synth_estimators.metrics._tables import category_shares, mean_or_undefined, read_pair, result
 from synth_estimators.preprocessing._columns import MISSING, MixedTable
 
 __all__ = ["column_shapes_score", "ks_complement", "shape_noise_floor", "tv_complement"]
 
 
-def _ks_statistic(real, synth):
+def _ks_statistic(real, synth, weight=None):
     """Largest difference of two empirical distribution functions of sorted values."""
     points = np.concatenate([real, synth])
     below_real = np.searchsorted(real, points, side="right")
     below_synth = np.searchsorted(synth, points, side="right")
+    if weight is not None:
+        shares = np.r_[0.0, np.cumsum(weight) / weight.sum()]
+        return np.abs(shares[below_real] - below_synth / len(synth)).max()
     # Counts are compared as integers, so that equal functions give exactly 0.
     return np.abs(below_real * len(synth) - below_synth * len(real)).max() / (
         len(real) * len(synth)
     )
 
 
-def _ks_scores(real, synth):
+def _ks_scores(real, synth, weight=None):
     """KS complement of every column of two float blocks; NaN where both are empty."""
     scores = np.empty(real.shape[1])
     # NaN sorts to the end.
-    sorted_real, sorted_synth = np.sort(real, axis=0), np.sort(synth, axis=0)
+    if weight is None:
+        sorted_real = np.sort(real, axis=0)
+    else:
+        order = np.argsort(real, axis=0)
+        sorted_real = np.take_along_axis(real, order, axis=0)
+    sorted_synth = np.sort(synth, axis=0)
     n_real, n_synth = (~np.isnan(real)).sum(axis=0), (~np.isnan(synth)).sum(axis=0)
     for j in range(len(scores)):
         if n_real[j] == 0 or n_synth[j] == 0:
@@ -37,6 +45,7 @@ def _ks_scores(real, synth):
         scores[j] = 1.0 - _ks_statistic(
             np.ascontiguousarray(sorted_real[: n_real[j], j]),
             np.ascontiguousarray(sorted_synth[: n_synth[j], j]),
+            None if weight is None else weight[order[: n_real[j], j]],
         )
     return scores
 
@@ -45,8 +54,7 @@ def _tv_scores(real: MixedTable, synth: MixedTable):
     """Total variation complement of every discrete column."""
     scores = np.empty(real.codes.shape[1])
     for k, labels in enumerate(real.categories):
-        p = np.bincount(real.codes[:, k], minlength=len(labels)) / len(real)
-        q = np.bincount(synth.codes[:, k], minlength=len(labels)) / len(synth)
+        p, q = category_shares(real, k), category_shares(synth, k)
         empty = _entirely_missing(p, labels), _entirely_missing(q, labels)
         if any(empty):
             scores[k] = np.nan if all(empty) else 0.0
@@ -56,12 +64,12 @@ def _tv_scores(real: MixedTable, synth: MixedTable):
 
 
 def _entirely_missing(shares, labels):
-    return MISSING in labels and shares[labels.index(MISSING)] == 1.0
+    return MISSING in labels and np.flatnonzero(shares).tolist() == [labels.index(MISSING)]
 
 
 def _column_scores(real, synth):
     scores = np.empty(len(real.names))
-    scores[~real.discrete] = _ks_scores(real.continuous, synth.continuous)
+    scores[~real.discrete] = _ks_scores(real.continuous, synth.continuous, real.weight)
     scores[real.discrete] = _tv_scores(real, synth)
     return scores
 
@@ -92,11 +100,11 @@ def _one_column(values, name):
     return frame
 
 
-def _column_pair(X_real, X_synth, discrete):
+def _column_pair(X_real, X_synth, discrete, sample_weight=None):
     real, synth = _one_column(X_real, "X_real"), _one_column(X_synth, "X_synth")
     if not isinstance(X_real, pd.DataFrame) or not isinstance(X_synth, pd.DataFrame):
         real, synth = _nameless(real), _nameless(synth)
-    return read_pair(real, synth, discrete_columns=[discrete])
+    return read_pair(real, synth, discrete_columns=[discrete], sample_weight=sample_weight)
 
 
 def _nameless(table):
@@ -104,7 +112,12 @@ def _nameless(table):
 
 
 def ks_complement(
-    X_real: Any, X_synth: Any, *, discrete_columns: Any = "auto", breakdown: bool = False
+    X_real: Any,
+    X_synth: Any,
+    *,
+    discrete_columns: Any = "auto",
+    sample_weight: Any = None,
+    breakdown: bool = False,
 ) -> Any:
     r"""Agreement of a continuous column by the Kolmogorov-Smirnov statistic.
 
@@ -117,6 +130,9 @@ def ks_complement(
 
     discrete_columns : object, default="auto"
         Ignored: the column is taken as continuous. Present for API consistency.
+
+    sample_weight : array-like of shape (n_real_samples,), default=None
+        Weights of the real rows.
 
     breakdown : bool, default=False
         Return a Bunch with ``score`` and ``details`` instead of a number.
@@ -143,14 +159,19 @@ def ks_complement(
     >>> ks_complement([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 9.0])
     0.75
     """
-    real, synth = _column_pair(X_real, X_synth, False)
-    scores = _ks_scores(real.continuous, synth.continuous)
+    real, synth = _column_pair(X_real, X_synth, False, sample_weight)
+    scores = _ks_scores(real.continuous, synth.continuous, real.weight)
     score = mean_or_undefined(scores, "ks_complement")
     return result(score, breakdown, lambda: _column_details(real, synth, scores))
 
 
 def tv_complement(
-    X_real: Any, X_synth: Any, *, discrete_columns: Any = "auto", breakdown: bool = False
+    X_real: Any,
+    X_synth: Any,
+    *,
+    discrete_columns: Any = "auto",
+    sample_weight: Any = None,
+    breakdown: bool = False,
 ) -> Any:
     r"""Agreement of a discrete column by the total variation distance.
 
@@ -163,6 +184,9 @@ def tv_complement(
 
     discrete_columns : object, default="auto"
         Ignored: the column is taken as discrete. Present for API consistency.
+
+    sample_weight : array-like of shape (n_real_samples,), default=None
+        Weights of the real rows.
 
     breakdown : bool, default=False
         Return a Bunch with ``score`` and ``details`` instead of a number.
@@ -179,14 +203,19 @@ def tv_complement(
     >>> tv_complement(["a", "a", "b", "b"], ["a", "b", "b", "b"])
     0.75
     """
-    real, synth = _column_pair(X_real, X_synth, True)
+    real, synth = _column_pair(X_real, X_synth, True, sample_weight)
     scores = _tv_scores(real, synth)
     score = mean_or_undefined(scores, "tv_complement")
     return result(score, breakdown, lambda: _column_details(real, synth, scores))
 
 
 def column_shapes_score(
-    X_real: Any, X_synth: Any, *, discrete_columns: Any = "auto", breakdown: bool = False
+    X_real: Any,
+    X_synth: Any,
+    *,
+    discrete_columns: Any = "auto",
+    sample_weight: Any = None,
+    breakdown: bool = False,
 ) -> Any:
     """Mean agreement of the columns, one at a time.
 
@@ -201,6 +230,9 @@ def column_shapes_score(
 
     discrete_columns : "auto", list of column names or boolean mask, default="auto"
         "auto" takes text, categories and booleans of the real table as discrete.
+
+    sample_weight : array-like of shape (n_real_samples,), default=None
+        Weights of the real rows.
 
     breakdown : bool, default=False
         Return a Bunch with ``score`` and ``details`` (one row a column) instead of a number.
@@ -223,7 +255,9 @@ def column_shapes_score(
     >>> column_shapes_score(real, synth)
     0.75
     """
-    real, synth = read_pair(X_real, X_synth, discrete_columns=discrete_columns)
+    real, synth = read_pair(
+        X_real, X_synth, discrete_columns=discrete_columns, sample_weight=sample_weight
+    )
     scores = _column_scores(real, synth)
     score = mean_or_undefined(scores, "column_shapes_score")
     return result(score, breakdown, lambda: _column_details(real, synth, scores))

@@ -18,14 +18,26 @@ __all__ = ["alpha_precision_beta_recall", "energy_distance", "prdc"]
 _N_LEVELS = 30
 
 
-def _embed(X_real, X_synth, *, space, discrete_columns, match_size, max_rows, random_state):
-    real, synth = read_pair(X_real, X_synth, discrete_columns=discrete_columns)
+def _embed(
+    X_real,
+    X_synth,
+    *,
+    space,
+    discrete_columns,
+    match_size,
+    max_rows,
+    random_state,
+    sample_weight=None,
+):
+    real, synth = read_pair(
+        X_real, X_synth, discrete_columns=discrete_columns, sample_weight=sample_weight
+    )
     cut = equal_sizes(
         real, synth, match_size=match_size, max_rows=max_rows, random_state=random_state
     )
     # The scales are those of the whole real table, whatever rows are compared.
     fitted, rows = to_space(real, *cut, space=space)
-    return fitted, rows[0], rows[1], synth
+    return fitted, rows[0], rows[1], synth, cut[0].weight
 
 
 def prdc(
@@ -104,7 +116,7 @@ def prdc(
     """
     if k < 1:
         raise ValueError(f"k={k!r} must be at least 1.")
-    fitted, real, synth, _ = _embed(
+    fitted, real, synth, _, _ = _embed(
         X_real,
         X_synth,
         space=space,
@@ -225,7 +237,7 @@ def alpha_precision_beta_recall(
     """
     if space == "gower":
         raise ValueError("space='gower' has no centre; use space='standard' or 'identity'.")
-    _, real, synth, _ = _embed(
+    _, real, synth, _, _ = _embed(
         X_real,
         X_synth,
         space=space,
@@ -266,23 +278,28 @@ def alpha_precision_beta_recall(
     return scores
 
 
-def _energy_1d(real, synth):
+def _energy_1d(real, synth, weight=None):
     """Energy distance of one column: twice the integral of the squared difference of the laws."""
     points = np.sort(np.concatenate([real, synth]))
-    share_real = np.searchsorted(np.sort(real), points, side="right") / len(real)
+    order = np.argsort(real)
+    shares = np.arange(len(real) + 1) if weight is None else np.r_[0.0, np.cumsum(weight[order])]
+    share_real = shares[np.searchsorted(real[order], points, side="right")] / shares[-1]
     share_synth = np.searchsorted(np.sort(synth), points, side="right") / len(synth)
     return float(2.0 * ((share_real - share_synth)[:-1] ** 2 @ np.diff(points)))
 
 
-def _energy_discrete(real, synth):
+def _energy_discrete(real, synth, weight=None):
     """Energy distance of one column of indicators, by the shares of the categories."""
     corners = np.vstack([np.eye(real.shape[1]) * np.sqrt(0.5), np.zeros(real.shape[1])])
-    weights = [np.r_[part.mean(axis=0) / np.sqrt(0.5), 0.0] for part in (real, synth)]
-    for weight in weights:
+    shares = [
+        np.r_[np.average(real, axis=0, weights=weight) / np.sqrt(0.5), 0.0],
+        np.r_[synth.mean(axis=0) / np.sqrt(0.5), 0.0],
+    ]
+    for share in shares:
         # What is left are the categories that the real table lacks.
-        weight[-1] = max(0.0, 1.0 - weight.sum())
+        share[-1] = max(0.0, 1.0 - share.sum())
     return max(
-        0.0, _distances.energy_distance(corners, corners, weight_x=weights[0], weight_y=weights[1])
+        0.0, _distances.energy_distance(corners, corners, weight_x=shares[0], weight_y=shares[1])
     )
 
 
@@ -292,6 +309,7 @@ def energy_distance(
     *,
     space: str = "standard",
     discrete_columns: Any = "auto",
+    sample_weight: Any = None,
     max_rows: int | None = 10_000,
     random_state: Any = None,
     breakdown: bool = False,
@@ -310,6 +328,9 @@ def energy_distance(
 
     discrete_columns : "auto", list of column names or boolean mask, default="auto"
         "auto" takes text, categories and booleans of the real table as discrete.
+
+    sample_weight : array-like of shape (n_real_samples,), default=None
+        Weights of the real rows.
 
     max_rows : int or None, default=10_000
         Most rows of each table that are used.
@@ -341,7 +362,7 @@ def energy_distance(
     """
     if space == "gower":
         raise ValueError("The energy distance is Euclidean; use space='standard' or 'identity'.")
-    fitted, real, synth, table = _embed(
+    fitted, real, synth, table, weight = _embed(
         X_real,
         X_synth,
         space=space,
@@ -349,17 +370,20 @@ def energy_distance(
         match_size=False,
         max_rows=max_rows,
         random_state=random_state,
+        sample_weight=sample_weight,
     )
-    score = max(0.0, _distances.energy_distance(real, synth))
+    score = max(0.0, _distances.energy_distance(real, synth, weight_x=weight))
 
     def details():
         n_continuous = fitted.n_continuous_
         scores = np.empty(len(table.names))
-        scores[~table.discrete] = [_energy_1d(real[:, j], synth[:, j]) for j in range(n_continuous)]
+        scores[~table.discrete] = [
+            _energy_1d(real[:, j], synth[:, j], weight) for j in range(n_continuous)
+        ]
         stop, sizes = real.shape[1], [len(present) for present in fitted._present]
         for place, size in zip(np.flatnonzero(table.discrete)[::-1], sizes[::-1], strict=True):
             part = slice(stop - size, stop)
-            scores[place] = _energy_discrete(real[:, part], synth[:, part])
+            scores[place] = _energy_discrete(real[:, part], synth[:, part], weight)
             stop -= size
         return pd.DataFrame({"column": table.names, "score": scores})
 

@@ -30,43 +30,52 @@ _BLOCK_COLUMNS = 512
 _DENSE_ELEMENTS = 50_000_000
 
 # Pairs the report of sdmetrics averages over: |r| and Cramer's V of the real table above these.
-_PEER_CORRELATION = 0.4
+_PEER_CORRELATION = 0.5
 _PEER_ASSOCIATION = 0.3
 
 
 class _Correlations:
     """Pearson correlations of a block of columns, on the rows complete in each pair."""
 
-    def __init__(self, values):
+    def __init__(self, values, weight=None):
         missing = np.isnan(values)
+        self.n_columns = values.shape[1]
         self.empty = missing.all(axis=0)
         self.complete = not missing.any()
         low = np.where(missing, np.inf, values).min(axis=0, initial=np.inf)
         high = np.where(missing, -np.inf, values).max(axis=0, initial=-np.inf)
         self.constant = ~(high > low)
-        count = np.maximum(1, (~missing).sum(axis=0))
+        weight = None if weight is None else weight[:, None]
+        self.observed = (~missing).astype(np.float64)
+        self.mass = self.observed if weight is None else self.observed * weight
+        count = self.mass.sum(axis=0)
+        count[self.empty] = 1.0
         centred = np.where(missing, 0.0, values)
-        centred = np.where(missing, 0.0, values - centred.sum(axis=0) / count)
-        norm = np.sqrt((centred**2).sum(axis=0))
+        total = (centred if weight is None else centred * weight).sum(axis=0)
+        centred = np.where(missing, 0.0, values - total / count)
+        squares = centred**2
+        norm = np.sqrt((squares if weight is None else squares * weight).sum(axis=0))
         self.constant |= norm == 0
         self.scaled = centred / np.where(self.constant, 1.0, norm / np.sqrt(count))
         self.scaled[:, self.constant] = 0.0
-        self.observed = (~missing).astype(np.float64)
+        #: Scaled values times the weights of their rows, and the sum of these weights.
+        self.weighted = self.scaled if weight is None else self.scaled * weight
+        self.total = len(values) if weight is None else weight.sum()
 
     def block(self, rows, columns):
         """Correlations of columns ``rows`` with ``columns``; NaN where undefined."""
-        Z, n_rows = self.scaled, len(self.scaled)
+        Z, left = self.scaled[:, columns], self.weighted[:, rows]
         if self.complete:
-            r = Z[:, rows].T @ Z[:, columns] / n_rows
+            r = left.T @ Z / self.total
         else:
-            W = self.observed
-            n = W[:, rows].T @ W[:, columns]
-            sum_a, sum_b = Z[:, rows].T @ W[:, columns], W[:, rows].T @ Z[:, columns]
-            var_a = n * ((Z[:, rows] ** 2).T @ W[:, columns]) - sum_a**2
-            var_b = n * (W[:, rows].T @ (Z[:, columns] ** 2)) - sum_b**2
+            W, mass = self.observed[:, columns], self.mass[:, rows]
+            n = mass.T @ W
+            sum_a, sum_b = left.T @ W, mass.T @ Z
+            var_a = n * ((left * self.scaled[:, rows]).T @ W) - sum_a**2
+            var_b = n * (mass.T @ (Z**2)) - sum_b**2
             flat = (var_a <= _NO_VARIANCE * n**2) | (var_b <= _NO_VARIANCE * n**2)
             product = np.where(flat, 1.0, var_a) * np.where(flat, 1.0, var_b)
-            r = (n * (Z[:, rows].T @ Z[:, columns]) - sum_a * sum_b) / np.sqrt(product)
+            r = (n * (left.T @ Z) - sum_a * sum_b) / np.sqrt(product)
             r[flat] = np.nan
         np.clip(r, -1.0, 1.0, out=r)
         r[self.constant[rows], :] = np.nan
@@ -84,7 +93,7 @@ def _correlation_blocks(real, synth):
 
     Both are NaN where the real correlation is undefined; where only the synthetic one is, it is 0.
     """
-    for rows, columns in _column_blocks(real.scaled.shape[1]):
+    for rows, columns in _column_blocks(real.n_columns):
         r_real, r_synth = real.block(rows, columns), synth.block(rows, columns)
         height, width = r_real.shape
         outside = np.arange(width)[None, :] <= np.arange(height)[:, None]
@@ -144,16 +153,18 @@ def _digitize(values, edges):
 class _OneHot:
     """Categories and bins of a table as indicators; discrete columns come first."""
 
-    def __init__(self, code_columns, sizes):
+    def __init__(self, code_columns, sizes, weight=None):
         codes = np.column_stack(code_columns)
         self.n_rows, n_columns = codes.shape
         self.offsets = np.r_[0, np.cumsum(sizes)]
         indices = codes + self.offsets[:-1]
         shape = (self.n_rows, int(self.offsets[-1]))
         self.dense = shape[0] * shape[1] <= _DENSE_ELEMENTS
+        self.weight = weight
         if self.dense:
             # Single precision holds counts up to 2 ** 24.
-            self.matrix = np.zeros(shape[::-1], dtype=np.float32)
+            dtype = np.float32 if weight is None else np.float64
+            self.matrix = np.zeros(shape[::-1], dtype=dtype)
             self.matrix[indices, np.arange(self.n_rows)[:, None]] = 1.0
         else:
             pointers = np.arange(0, indices.size + 1, n_columns)
@@ -162,19 +173,26 @@ class _OneHot:
             ).tocsc()
 
     def joint(self, column):
-        """Joint counts of one column with all that follow it."""
+        """Joint counts (sums of the weights) of one column with all that follow it."""
         start, stop = self.offsets[column], self.offsets[column + 1]
         if self.dense:
-            return (self.matrix[start:stop] @ self.matrix[stop:].T).astype(np.float64)
-        return (self.matrix[:, start:stop].T @ self.matrix[:, stop:]).tocsr()
+            own = self.matrix[start:stop]
+            own = own if self.weight is None else own * self.weight
+            return (own @ self.matrix[stop:].T).astype(np.float64)
+        own = self.matrix[:, start:stop].T
+        own = own if self.weight is None else own @ sparse.diags_array(self.weight)
+        return (own @ self.matrix[:, stop:]).tocsr()
 
 
-def _contingency_scores(real, synth, n_discrete, binned, *, with_association):
-    """Yield for every discrete column its similarity with each column after it."""
+def _contingency_scores(real, synth, n_first, binned, *, with_association):
+    """Yield for each of the first columns its similarity with every column after it.
+
+    Discrete columns come before the binned ones.
+    """
     sizes = [len(labels) for labels in real.categories] + [size for _, _, size in binned]
-    one_hot_real = _OneHot([*real.codes.T, *(a for a, _, _ in binned)], sizes)
+    one_hot_real = _OneHot([*real.codes.T, *(a for a, _, _ in binned)], sizes, real.weight)
     one_hot_synth = _OneHot([*synth.codes.T, *(b for _, b, _ in binned)], sizes)
-    for column in range(n_discrete):
+    for column in range(n_first):
         starts = one_hot_real.offsets[column + 1 : -1] - one_hot_real.offsets[column + 1]
         if not starts.size:
             return
@@ -238,11 +256,23 @@ class _PairScores:
                 place = np.ix_(rows, columns)
                 target[place] = np.where(np.isnan(values), target[place], values)
 
+    def mean(self, metric):
+        """Mean over the pairs that can be compared."""
+        if self.count == 0:
+            return undefined(metric, "no pair of columns can be compared")
+        return self.total / self.count
 
-def _numeric_pairs(collect, real, synth, names, place, threshold):
+
+def _correlations(real, synth):
+    """Correlations of the continuous columns of both tables."""
+    left = _Correlations(real.continuous, real.weight)
+    right = _Correlations(synth.continuous)
+    _warn_constant(left, right, real.continuous_names)
+    return left, right
+
+
+def _numeric_pairs(collect, left, right, place, threshold=0.0):
     """Add the correlation similarity of all pairs of continuous columns."""
-    left, right = _Correlations(real.continuous), _Correlations(synth.continuous)
-    _warn_constant(left, right, names)
     one_empty, both_empty = left.empty ^ right.empty, left.empty & right.empty
     any_empty = bool((left.empty | right.empty).any())
     for rows, columns, r_real, r_synth in _correlation_blocks(left, right):
@@ -255,54 +285,70 @@ def _numeric_pairs(collect, real, synth, names, place, threshold):
             scores[(one_empty[rows, None] | one_empty[None, columns]) & upper] = 0.0
             scores[both_empty[rows, None] | both_empty[None, columns]] = np.nan
         collect.add(place[rows], place[columns], scores, r_real, r_synth)
-    return left, right
+
+
+def _contingency_pairs(
+    collect, real, synth, left, right, *, binning, all_pairs=False, threshold=0.0
+):
+    """Add the contingency similarity of the pairs with a discrete column, or of all pairs."""
+    numeric, discrete = np.flatnonzero(~real.discrete), np.flatnonzero(real.discrete)
+    constant, real_empty = _discrete_states(real)
+    synth_empty = _discrete_states(synth)[1]
+    constant = np.r_[constant, left.constant]
+    one_empty = np.r_[real_empty ^ synth_empty, left.empty ^ right.empty]
+    both_empty = np.r_[real_empty & synth_empty, left.empty & right.empty]
+    place = np.r_[discrete, numeric]
+    pairs = _contingency_scores(
+        real,
+        synth,
+        len(place) if all_pairs else len(discrete),
+        _bin_codes(real, synth, binning),
+        with_association=threshold > 0,
+    )
+    for column, scores, association in pairs:
+        rest = slice(column + 1, None)
+        scores = np.clip(scores, 0.0, 1.0)
+        if association is not None:
+            scores[~(association > threshold)] = np.nan
+        scores[constant[rest] | constant[column]] = np.nan
+        scores[one_empty[rest] | one_empty[column]] = 0.0
+        scores[both_empty[rest] | both_empty[column]] = np.nan
+        collect.add(place[[column]], place[rest], scores[None, :])
 
 
 def _trend_pairs(real, synth, *, binning, correlation_threshold, association_threshold, keep):
     """Scores of all pairs of columns."""
     collect = _PairScores(len(real.names), keep)
-    numeric, discrete = np.flatnonzero(~real.discrete), np.flatnonzero(real.discrete)
-    left, right = _numeric_pairs(
-        collect, real, synth, real.continuous_names, numeric, correlation_threshold
-    )
-    if discrete.size:
-        constant, real_empty = _discrete_states(real)
-        synth_empty = _discrete_states(synth)[1]
-        constant = np.r_[constant, left.constant]
-        one_empty = np.r_[real_empty ^ synth_empty, left.empty ^ right.empty]
-        both_empty = np.r_[real_empty & synth_empty, left.empty & right.empty]
-        place = np.r_[discrete, numeric]
-        binned = _bin_codes(real, synth, binning)
-        pairs = _contingency_scores(
-            real, synth, len(discrete), binned, with_association=association_threshold > 0
+    left, right = _correlations(real, synth)
+    _numeric_pairs(collect, left, right, np.flatnonzero(~real.discrete), correlation_threshold)
+    if real.discrete.any():
+        _contingency_pairs(
+            collect, real, synth, left, right, binning=binning, threshold=association_threshold
         )
-        for column, scores, association in pairs:
-            rest = slice(column + 1, None)
-            scores = np.clip(scores, 0.0, 1.0)
-            if association is not None:
-                scores[~(association > association_threshold)] = np.nan
-            scores[constant[rest] | constant[column]] = np.nan
-            scores[one_empty[rest] | one_empty[column]] = 0.0
-            scores[both_empty[rest] | both_empty[column]] = np.nan
-            collect.add(place[[column]], place[rest], scores[None, :])
     return collect
 
 
 def _trend_details(collect, table):
-    first, second = np.triu_indices(len(table.names), k=1)
-    names = np.array([*table.names, None], dtype=object)[:-1]
+    both_continuous = ~(table.discrete[:, None] | table.discrete[None, :])
+    metric = np.where(both_continuous, "correlation_similarity", "contingency_similarity")
+    return _pair_details(collect, table.names, metric)
+
+
+def _pair_details(collect, names, metric):
+    """One row for every pair of the columns with these names."""
+    first, second = np.triu_indices(len(names), k=1)
+    names = np.array([*names, None], dtype=object)[:-1]
 
     def upper(values):
         return np.where(
             np.isnan(values[first, second]), values[second, first], values[first, second]
         )
 
-    both_continuous = ~table.discrete[first] & ~table.discrete[second]
     return pd.DataFrame(
         {
             "column_1": names[first],
             "column_2": names[second],
-            "metric": np.where(both_continuous, "correlation_similarity", "contingency_similarity"),
+            "metric": metric[first, second],
             "score": upper(collect.scores),
             "correlation_real": upper(collect.real),
             "correlation_synth": upper(collect.synth),
@@ -318,6 +364,7 @@ def column_pair_trends_score(
     binning: str = "real",
     correlation_threshold: float | None = None,
     association_threshold: float | None = None,
+    sample_weight: Any = None,
     breakdown: bool = False,
 ) -> Any:
     r"""Mean agreement of the dependence in all pairs of columns.
@@ -341,8 +388,11 @@ def column_pair_trends_score(
 
     correlation_threshold, association_threshold : float or None, default=None
         Only pairs whose correlation (absolute) or Cramer's V in the real table lies above these
-        are averaged. None is 0 (all pairs) with ``binning="real"`` and the 0.4 and 0.3 of
+        are averaged. None is 0 (all pairs) with ``binning="real"`` and the 0.5 and 0.3 of
         sdmetrics with ``binning="own"``.
+
+    sample_weight : array-like of shape (n_real_samples,), default=None
+        Weights of the real rows.
 
     breakdown : bool, default=False
         Return a Bunch with ``score`` and ``details`` (one row a pair) instead of a number.
@@ -380,7 +430,9 @@ def column_pair_trends_score(
         correlation_threshold = 0.0 if binning == "real" else _PEER_CORRELATION
     if association_threshold is None:
         association_threshold = 0.0 if binning == "real" else _PEER_ASSOCIATION
-    real, synth = read_pair(X_real, X_synth, discrete_columns=discrete_columns)
+    real, synth = read_pair(
+        X_real, X_synth, discrete_columns=discrete_columns, sample_weight=sample_weight
+    )
     collect = _trend_pairs(
         real,
         synth,
@@ -389,15 +441,17 @@ def column_pair_trends_score(
         association_threshold=association_threshold,
         keep=breakdown,
     )
-    if collect.count == 0:
-        score = undefined("column_pair_trends_score", "no pair of columns can be compared")
-    else:
-        score = collect.total / collect.count
+    score = collect.mean("column_pair_trends_score")
     return result(score, breakdown, lambda: _trend_details(collect, real))
 
 
 def correlation_distance(
-    X_real: Any, X_synth: Any, *, discrete_columns: Any = "auto", breakdown: bool = False
+    X_real: Any,
+    X_synth: Any,
+    *,
+    discrete_columns: Any = "auto",
+    sample_weight: Any = None,
+    breakdown: bool = False,
 ) -> Any:
     """Mean absolute difference of the correlations between continuous columns.
 
@@ -411,6 +465,9 @@ def correlation_distance(
 
     discrete_columns : "auto", list of column names or boolean mask, default="auto"
         Columns that are left out.
+
+    sample_weight : array-like of shape (n_real_samples,), default=None
+        Weights of the real rows.
 
     breakdown : bool, default=False
         Return a Bunch with ``score``, ``details`` (mean difference of each column), ``pearson``
@@ -441,9 +498,10 @@ def correlation_distance(
     >>> round(correlation_distance(real, synth), 6)
     2.0
     """
-    real, synth = read_pair(X_real, X_synth, discrete_columns=discrete_columns)
-    left, right = _Correlations(real.continuous), _Correlations(synth.continuous)
-    _warn_constant(left, right, real.continuous_names)
+    real, synth = read_pair(
+        X_real, X_synth, discrete_columns=discrete_columns, sample_weight=sample_weight
+    )
+    left, right = _correlations(real, synth)
     n_columns = real.continuous.shape[1]
     per_column, per_count = np.zeros(n_columns), np.zeros(n_columns)
     sums = np.zeros(6)

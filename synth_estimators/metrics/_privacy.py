@@ -6,65 +6,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import Bunch
 
-from synth_estimators._distances import nearest_rows, row_blocks
 from synth_estimators._random import local_rng
-from synth_estimators.metrics._tables import cut_rows, rank_auc, result, row_cap
-from synth_estimators.preprocessing._columns import read_tables
-from synth_estimators.preprocessing._mixed_space import MixedSpace
+from synth_estimators.metrics._privacy_common import cap, common_space, nearest, read_three
+from synth_estimators.metrics._tables import cut_rows, result
 
-__all__ = ["dcr_share", "exact_copy_share", "membership_auc"]
-
-# Rows that are searched may be this many times more than rows that are judged.
-_SEARCHED = 10
-
-_DECIMALS = 6
-
-
-def _read_three(X_real, X_synth, X_train, X_holdout, *, discrete_columns, metric):
-    """Read the training, holdout and synthetic tables; X_real stands in for a missing one."""
-    if X_train is None:
-        X_train = X_real
-    elif X_holdout is None:
-        X_holdout = X_real
-    missing = [
-        name
-        for name, table in (("X_train", X_train), ("X_holdout", X_holdout), ("X_synth", X_synth))
-        if table is None
-    ]
-    if missing:
-        raise ValueError(
-            f"{metric} needs training, holdout and synthetic rows; {', '.join(missing)} is "
-            "missing. Pass X_train= and X_holdout= (X_real stands in for one of them)."
-        )
-    tables = read_tables(
-        {"X_train": X_train, "X_holdout": X_holdout, "X_synth": X_synth},
-        discrete_columns=discrete_columns,
-    )
-    return tables["X_train"], tables["X_holdout"], tables["X_synth"]
-
-
-def _nearest(queries, reference, space, fitted=None):
-    """Distance from every query to its nearest reference row; Gower ranges are the reference's."""
-    if fitted is None:
-        fitted = MixedSpace(space=space)._fit_table(reference)
-    rows = fitted._transform_table(queries), fitted._transform_table(reference)
-    return nearest_rows(*rows, distances=fitted._between)[0][:, 0]
-
-
-def _common_space(train, space):
-    """Scales that do not depend on the rows searched, except in Gower space."""
-    return None if space == "gower" else MixedSpace(space=space)._fit_table(train)
+__all__ = ["dcr_overfitting_protection", "dcr_share"]
 
 
 def _share(to_train, to_holdout, ties):
     share = (to_train < to_holdout).mean()
     return share + 0.5 * (to_train == to_holdout).mean() if ties == "half" else share
-
-
-def _cap(table, max_rows, rng, *, searched):
-    limit = None if max_rows is None else max_rows * (_SEARCHED if searched else 1)
-    return row_cap(table, limit, rng)
 
 
 def dcr_share(
@@ -157,28 +110,28 @@ def dcr_share(
         raise ValueError(f"ties={ties!r} is unknown; use 'half' or 'strict'.")
     if n_draws < 1:
         raise ValueError(f"n_draws={n_draws!r} must be at least 1.")
-    train, holdout, synth = _read_three(
+    train, holdout, synth = read_three(
         X_real, X_synth, X_train, X_holdout, discrete_columns=discrete_columns, metric="dcr_share"
     )
     rng = local_rng(random_state)
-    fitted = _common_space(train, space)
-    synth = _cap(synth, max_rows, rng, searched=False)
-    train, holdout = (_cap(table, max_rows, rng, searched=True) for table in (train, holdout))
+    fitted = common_space(train, space)
+    synth = cap(synth, max_rows, rng, searched=False)
+    train, holdout = (cap(table, max_rows, rng, searched=True) for table in (train, holdout))
 
     size = min(len(train), len(holdout))
     cut = match_size and len(train) != len(holdout)
     full = {}
     if breakdown or not cut or len(train) == size:
-        full["train"] = _nearest(synth, train, space, fitted)
+        full["train"] = nearest(synth, train, space, fitted)[0][:, 0]
     if breakdown or not cut or len(holdout) == size:
-        full["holdout"] = _nearest(synth, holdout, space, fitted)
+        full["holdout"] = nearest(synth, holdout, space, fitted)[0][:, 0]
     draws = []
     for _ in range(n_draws if cut else 1):
         distances = dict(full)
         for name, table in (("train", train), ("holdout", holdout)):
             if cut and len(table) > size:
                 part = table.take(cut_rows(len(table), size, rng))
-                distances[name] = _nearest(synth, part, space, fitted)
+                distances[name] = nearest(synth, part, space, fitted)[0][:, 0]
         draws.append(_share(distances["train"], distances["holdout"], ties))
     if not breakdown:
         return float(np.mean(draws))
@@ -196,22 +149,25 @@ def dcr_share(
     )
 
 
-def membership_auc(
+def dcr_overfitting_protection(
     X_real: Any = None,
     X_synth: Any = None,
     *,
     X_train: Any = None,
     X_holdout: Any = None,
     space: str = "gower",
+    ties: str = "half",
+    match_size: bool = True,
     n_draws: int = 5,
     discrete_columns: Any = "auto",
     max_rows: int | None = 10_000,
     random_state: Any = None,
     breakdown: bool = False,
 ) -> Any:
-    """How well the distance to the nearest synthetic row betrays who was in the training table.
+    """How far the synthetic rows are from preferring training rows: ``min(1, 2 (1 - dcr_share))``.
 
-    ROC AUC of minus that distance, training rows (members) against holdout rows (non-members).
+    1 is ideal and means that synthetic rows are no closer to the training than to the holdout
+    rows; a generator that copies its training rows gets 0.
 
     Parameters
     ----------
@@ -225,189 +181,70 @@ def membership_auc(
         Rows that the generator was fitted to.
 
     X_holdout : {array-like, pandas DataFrame}, default=None
-        Fresh rows of the same law.
+        Fresh rows of the same law, best as many as there are training rows.
 
     space : {"gower", "standard", "identity"}, default="gower"
-        Space the distances are taken in, see ``MixedSpace``. In Gower space the ranges are those
-        of the synthetic table.
+        Space the distances are taken in, see ``MixedSpace``.
+
+    ties : {"half", "strict"}, default="half"
+        Rows at equal distance count one half, or not at all.
+
+    match_size : bool, default=True
+        Cut the larger of the training and holdout tables.
 
     n_draws : int, default=5
-        Subsamples of equal size that are averaged where one of the tables is larger.
+        Subsamples that are averaged where a table is cut.
 
     discrete_columns : "auto", list of column names or boolean mask, default="auto"
         "auto" takes text, categories and booleans of the training table as discrete.
 
     max_rows : int or None, default=10_000
-        Most training and holdout rows that are judged; at most ten times as many synthetic rows
+        Most synthetic rows that are judged; at most ten times as many training and holdout rows
         are searched.
 
     random_state : int, RandomState instance or None, default=None
         Draws the subsamples.
 
     breakdown : bool, default=False
-        Return a Bunch with ``score``, ``details`` (``member`` and ``distance`` of every real row),
-        ``draws`` and row counts instead of a number.
+        Return a Bunch, as ``dcr_share`` does, with that share as ``dcr_share``.
 
     Returns
     -------
-    auc : float or Bunch
-        Between 0 and 1; 0.5 is ideal, 1 means that all members are recognised.
+    score : float or Bunch
+        Between 0 and 1, the best.
+
+    See Also
+    --------
+    dcr_share : The share itself.
 
     Notes
     -----
-    With few rows and many columns any fitted model is nearer to its training rows, so compare with
-    a plain baseline such as ``GaussianCopula``.
+    ``ties="strict", match_size=False`` is the definition of the peer that named this score. The
+    score forgives synthetic rows that are closer to the holdout rows. No such number is a
+    guarantee; only differential privacy is.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from synth_estimators.metrics import membership_auc
+    >>> from synth_estimators.metrics import dcr_overfitting_protection
     >>> train, holdout = np.random.default_rng(0).normal(size=(2, 100, 3))
-    >>> membership_auc(X_train=train, X_holdout=holdout, X_synth=train)
-    1.0
+    >>> dcr_overfitting_protection(X_train=train, X_holdout=holdout, X_synth=train)
+    0.0
     """
-    if n_draws < 1:
-        raise ValueError(f"n_draws={n_draws!r} must be at least 1.")
-    train, holdout, synth = _read_three(
+    share = dcr_share(
         X_real,
         X_synth,
-        X_train,
-        X_holdout,
+        X_train=X_train,
+        X_holdout=X_holdout,
+        space=space,
+        ties=ties,
+        match_size=match_size,
+        n_draws=n_draws,
         discrete_columns=discrete_columns,
-        metric="membership_auc",
+        max_rows=max_rows,
+        random_state=random_state,
+        breakdown=breakdown,
     )
-    rng = local_rng(random_state)
-    fitted = _common_space(train, space)
-    train, holdout = (_cap(table, max_rows, rng, searched=False) for table in (train, holdout))
-    synth = _cap(synth, max_rows, rng, searched=True)
-    if fitted is None:
-        fitted = MixedSpace(space=space)._fit_table(synth)
-    member = _nearest(train, synth, space, fitted)
-    other = _nearest(holdout, synth, space, fitted)
-    size = min(len(member), len(other))
-    positive = np.repeat([True, False], size)
-    draws = []
-    for _ in range(n_draws if len(member) != len(other) else 1):
-        part = [values[cut_rows(len(values), size, rng)] for values in (member, other)]
-        draws.append(rank_auc(-np.concatenate(part), positive))
-    return result(
-        np.mean(draws),
-        breakdown,
-        lambda: {
-            "member": np.repeat([True, False], [len(member), len(other)]),
-            "distance": np.concatenate([member, other]),
-        },
-        draws=np.array(draws),
-        n_train=len(train),
-        n_holdout=len(holdout),
-        n_synth=len(synth),
-    )
-
-
-def exact_copy_share(
-    X_real: Any = None,
-    X_synth: Any = None,
-    *,
-    X_train: Any = None,
-    X_holdout: Any = None,
-    tolerance: float | None = None,
-    discrete_columns: Any = "auto",
-    breakdown: bool = False,
-) -> Any:
-    """Share of the synthetic rows that equal a training row.
-
-    Parameters
-    ----------
-    X_real : {array-like, pandas DataFrame}, default=None
-        The training rows if ``X_train`` is not given, else the holdout rows.
-
-    X_synth : {array-like, pandas DataFrame} of shape (n_samples, n_features)
-        Synthetic rows.
-
-    X_train : {array-like, pandas DataFrame}, default=None
-        Rows that the generator was fitted to.
-
-    X_holdout : {array-like, pandas DataFrame}, default=None
-        Fresh rows; the share of them that equal a training row is reported beside, since real
-        tables hold duplicates.
-
-    tolerance : float or None, default=None
-        None compares numbers rounded to 6 decimals; a number takes ``|a - b| <= tolerance * |a|``
-        as equal, a being the synthetic (or holdout) value.
-
-    discrete_columns : "auto", list of column names or boolean mask, default="auto"
-        "auto" takes text, categories and booleans of the training table as discrete.
-
-    breakdown : bool, default=False
-        Return a Bunch with ``score``, ``details`` (``copied``, for every synthetic row) and
-        ``holdout_share`` (NaN without holdout rows) instead of a number.
-
-    Returns
-    -------
-    share : float or Bunch
-        Between 0, the best, and 1.
-
-    Notes
-    -----
-    Missing cells equal missing cells. A column that came in single precision in one of the tables
-    is compared in single precision.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from synth_estimators.metrics import exact_copy_share
-    >>> train = np.arange(8.0).reshape(4, 2)
-    >>> exact_copy_share(train, np.vstack([train[:1], train[:1] + 0.5]))
-    0.5
-    """
-    if tolerance is not None and tolerance < 0:
-        raise ValueError(f"tolerance={tolerance!r} must be at least 0 or None.")
-    if X_train is None:
-        X_train = X_real
-    elif X_holdout is None:
-        X_holdout = X_real
-    if X_train is None or X_synth is None:
-        raise ValueError("exact_copy_share needs training rows (X_train or X_real) and X_synth.")
-    given = {"X_train": X_train, "X_holdout": X_holdout, "X_synth": X_synth}
-    tables = read_tables(
-        {name: table for name, table in given.items() if table is not None},
-        discrete_columns=discrete_columns,
-    )
-    copied = _copies(tables["X_synth"], tables["X_train"], tolerance)
-    holdout_share = float("nan")
-    if breakdown and "X_holdout" in tables:
-        holdout_share = float(_copies(tables["X_holdout"], tables["X_train"], tolerance).mean())
-    return result(copied.mean(), breakdown, {"copied": copied}, holdout_share=holdout_share)
-
-
-def _copies(rows, train, tolerance):
-    """Which rows equal some training row."""
-    if tolerance is not None:
-        return _close_copies(rows, train, tolerance)
-    single = rows.single | train.single
-    known = set(_row_keys(train, single))
-    return np.array([key in known for key in _row_keys(rows, single)], dtype=bool)
-
-
-def _row_keys(table, single):
-    values = table.continuous.copy()
-    values[:, single] = values[:, single].astype(np.float32)
-    values = np.round(values, _DECIMALS) + 0.0
-    # One bit pattern for all missing cells, and no negative zero.
-    values[np.isnan(values)] = np.nan
-    cells = np.ascontiguousarray(np.hstack([values, table.codes.astype(np.float64)]))
-    return [row.tobytes() for row in cells]
-
-
-def _close_copies(rows, train, tolerance):
-    copied = np.zeros(len(rows), dtype=bool)
-    for part in row_blocks(len(rows), len(train)):
-        block = rows.take(part)
-        equal = np.ones((len(block), len(train)), dtype=bool)
-        for k in range(block.codes.shape[1]):
-            equal &= block.codes[:, k][:, None] == train.codes[:, k]
-        for j in range(block.continuous.shape[1]):
-            a, b = block.continuous[:, j][:, None], train.continuous[:, j][None, :]
-            equal &= (np.abs(a - b) <= tolerance * np.abs(a)) | (np.isnan(a) & np.isnan(b))
-        copied[part] = equal.any(axis=1)
-    return copied
+    if not breakdown:
+        return min(1.0, 2.0 * (1.0 - share))
+    return Bunch(**{**share, "score": min(1.0, 2.0 * (1.0 - share.score))}, dcr_share=share.score)

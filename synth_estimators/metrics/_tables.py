@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from synth_estimators.preprocessing._mixed_space import MixedSpace
 
 __all__ = [
     "ConstantColumnWarning",
+    "category_shares",
     "equal_sizes",
     "mean_or_undefined",
     "rank_auc",
     "read_pair",
     "result",
     "row_cap",
+    "row_weights",
     "to_space",
     "undefined",
 ]
@@ -33,11 +36,44 @@ class ConstantColumnWarning(UserWarning):
 
 
 def read_pair(
-    X_real: Any, X_synth: Any, *, discrete_columns: Any = "auto"
+    X_real: Any, X_synth: Any, *, discrete_columns: Any = "auto", sample_weight: Any = None
 ) -> tuple[MixedTable, MixedTable]:
-    """Read a real and a synthetic table with the same columns."""
+    """Read a real (with the weights of its rows) and a synthetic table with the same columns."""
     tables = read_tables({"X_real": X_real, "X_synth": X_synth}, discrete_columns=discrete_columns)
-    return tables["X_real"], tables["X_synth"]
+    real, weight = tables["X_real"], row_weights(sample_weight, len(tables["X_real"]))
+    if weight is not None:
+        # Rows without weight do not count, not even for ranges and categories; the mean is 1.
+        real = replace(real, weight=weight).take(weight > 0)
+        real.weight *= len(real) / real.weight.sum()
+    return real, tables["X_synth"]
+
+
+def category_shares(table: MixedTable, column: int) -> np.ndarray:
+    """Share of every category of one discrete column, by the weights of the rows."""
+    counts = np.bincount(
+        table.codes[:, column],
+        weights=table.weight,
+        minlength=len(table.categories[column]),
+    )
+    return counts / (len(table) if table.weight is None else table.weight.sum())
+
+
+def row_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
+    """Check the weights of the real rows; None stays None."""
+    if sample_weight is None:
+        return None
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight has the shape {weight.shape}, but X_real has {n_rows} rows; pass one "
+            "weight for each real row."
+        )
+    if not np.isfinite(weight).all() or weight.min() < 0 or weight.sum() <= 0:
+        raise ValueError(
+            "sample_weight must hold finite weights of at least 0 that are not all 0; drop rows "
+            "whose weight is unknown."
+        )
+    return weight
 
 
 def cut_rows(n_rows: int, limit: int, rng: np.random.Generator) -> np.ndarray:

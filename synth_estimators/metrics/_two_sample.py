@@ -25,10 +25,14 @@ __all__ = ["c2st_auc", "c2st_score", "pca_c2st_auc"]
 
 
 def _stack(real, synth):
+    continuous = np.vstack([real.continuous, synth.continuous])
+    # Values of a column that lost digits in one table only are compared without them.
+    single = real.single | synth.single
+    continuous[:, single] = continuous[:, single].astype(np.float32)
     return MixedTable(
         real.names,
         real.discrete,
-        np.vstack([real.continuous, synth.continuous]),
+        continuous,
         np.vstack([real.codes, synth.codes]),
         real.categories,
         synth.n_nonfinite,
@@ -47,11 +51,12 @@ def _positive_scores(model, X):
 def _one_fold(table, labels, train, test, estimator, seed):
     impute = not (isinstance(estimator, str) and estimator in NATIVE_TREES)
     rows = table.take(train)
-    encoder = FoldEncoder(impute=impute).fit(rows)
+    # Trees keep the order only; ranks keep the granularity of the values too.
+    encoder = FoldEncoder(impute=impute, ranks=not impute).fit(rows)
     model = make_model(estimator, seed).fit(encoder.transform(rows), labels[train])
     scores = _positive_scores(model, encoder.transform(table.take(test)))
     importance = feature_importance(model, encoder.origin, len(table.names))
-    return rank_auc(scores, labels[test] == 1), importance
+    return rank_auc(scores, labels[test] == 1), importance, scores
 
 
 def _fold_aucs(real, synth, *, estimator, cv, repeats, random_state, n_jobs, metric):
@@ -75,7 +80,8 @@ def _fold_aucs(real, synth, *, estimator, cv, repeats, random_state, n_jobs, met
         delayed(_one_fold)(table, labels, train, test, estimator, seed)
         for train, test, seed in jobs
     )
-    return np.array([auc for auc, _ in parts]), np.array([importance for _, importance in parts])
+    aucs, importances, _ = zip(*parts, strict=True)
+    return np.array(aucs), np.array(importances)
 
 
 def _closeness(aucs):

@@ -13,14 +13,13 @@ import pandas as pd
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from synth_estimators._random import spawn_seeds
 from synth_estimators._validation import encode_labels
 from synth_estimators.base import largest_remainder
 from synth_estimators.baselines import NeighborInterpolation
 from synth_estimators.compose import ClassConditionalGenerator
 from synth_estimators.compose._class_conditional import _set_seeds
 from synth_estimators.model_selection._subsets import place_seed, stratified_order
-from synth_estimators.model_selection._trained import encode_pair, fit_classifier, is_plain, judge
+from synth_estimators.model_selection._trained import encode_pair, fit_classifier, judge
 
 __all__ = [
     "REGIMES",
@@ -170,39 +169,11 @@ def _transform(transformer, X, batch, rows):
     return transformer.transform(X, **keywords)
 
 
-class _OnePerClass:
-    """One seeded clone a class, for tables of any column types."""
-
-    def __init__(self, generator):
-        self.generator = generator
-
-    def fit(self, X, labels, *, seed):
-        """Fit the clones on the rows of their classes."""
-        classes = np.unique(labels)
-        self._clones = {}
-        for label, own in zip(classes.tolist(), spawn_seeds(seed, len(classes)), strict=True):
-            rows = take_rows(X, np.flatnonzero(labels == label))
-            self._clones[label] = _set_seeds(clone(self.generator), own).fit(rows)
-        return self
-
-    def sample_labeled(self, n_samples, *, class_counts, random_state):
-        """Rows of the classes one after the other, with their labels."""
-        seeds = spawn_seeds(random_state, len(class_counts))
-        parts = [
-            self._clones[label].sample(count, random_state=seed)
-            for (label, count), seed in zip(class_counts.items(), seeds, strict=True)
-        ]
-        labels = np.repeat(np.array(list(class_counts)), list(class_counts.values()))
-        return reduce(stack_rows, parts), labels
-
-
 def fit_generator(generator: Any, X: Any, labels: np.ndarray, *, seed: int) -> Any:
     """Fit a seeded clone that gives rows with labels: as it is, or one clone a class."""
     if hasattr(generator, "sample_labeled"):
         return _set_seeds(clone(generator), seed).fit(X, labels)
-    if is_plain(X):
-        return _set_seeds(ClassConditionalGenerator(clone(generator)), seed).fit(X, labels)
-    return _OnePerClass(generator).fit(X, labels, seed=seed)
+    return _set_seeds(ClassConditionalGenerator(clone(generator)), seed).fit(X, labels)
 
 
 def sample_like(generator: Any, codes: np.ndarray, classes: np.ndarray, n_rows: int, *, seed: int):
