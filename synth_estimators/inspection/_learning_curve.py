@@ -34,6 +34,8 @@ _SIZES = ("n_train", "total_size")
 _UNITS = ("repeat", "fold", "draw")
 
 _POINTS = 200
+# Larger sizes say only that a curve is flat.
+_MOST = 1_000_000
 
 # More curves than these share one band and no bars, and their legend stands beside the axes.
 _FEW = 3
@@ -438,7 +440,8 @@ class SynthLearningCurveDisplay:
                 line.set_label(f"{name} (not reached)")
                 continue
             far = ", extrapolated" if answer.extrapolated else ""
-            line.set_label(f"{name} (n = {int(np.ceil(answer.n)):,}{far})")
+            n = f"= {int(np.ceil(answer.n)):,}" if answer.n <= _MOST else f"> {_MOST:,}"
+            line.set_label(f"{name} (n {n}{far})")
             if left <= answer.n <= right:
                 ax.plot(
                     [answer.n, answer.n],

@@ -16,8 +16,8 @@ from synth_estimators.inspection._common import (
     merged,
     pyplot,
 )
+from synth_estimators.metrics._privacy_common import shared_space
 from synth_estimators.preprocessing._columns import read_tables
-from synth_estimators.preprocessing._mixed_space import MixedSpace
 
 __all__ = ["PrivacyDisplay"]
 
@@ -205,7 +205,7 @@ class PrivacyDisplay:
 
         space : {"gower", "standard"}, default="gower"
             Space of the distances. "standard" takes its scales from the training rows, "gower"
-            the ranges of the table that is searched.
+            the ranges of training and holdout rows together.
 
         discrete_columns : "auto", list of column names or boolean mask, default="auto"
             Columns that hold categories; "auto" takes text, categories and booleans.
@@ -240,10 +240,7 @@ class PrivacyDisplay:
         )
         size = min(len(tables["X_train"]), len(tables["X_holdout"]))
         size = size if max_rows is None else min(size, max_rows)
-        # Standardised space has one scale; Gower ranges are those of the table that is searched.
-        fitted = None
-        if space == "standard":
-            fitted = MixedSpace(space=space)._fit_table(tables["X_train"])
+        fitted = shared_space(tables["X_train"], tables["X_holdout"], space)
         rng = local_rng(random_state)
         rows = {}
         for key, limit in (("X_train", size), ("X_holdout", size), ("X_synth", max_rows)):
@@ -306,7 +303,5 @@ class PrivacyDisplay:
 
 
 def _nearest(queries, reference, fitted):
-    if fitted is None:
-        fitted = MixedSpace(space="gower")._fit_table(reference)
     rows = fitted._transform_table(queries), fitted._transform_table(reference)
     return nearest_rows(*rows, distances=fitted._between)[0][:, 0]

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from synth_estimators._random import local_rng
-from synth_estimators.metrics._privacy_common import cap, common_space, nearest, read_three
+from synth_estimators.metrics._privacy_common import cap, nearest, read_three, shared_space
 from synth_estimators.metrics._tables import cut_rows, result
 
 __all__ = ["dcr_overfitting_protection", "dcr_share"]
@@ -27,6 +27,7 @@ def dcr_share(
     X_train: Any = None,
     X_holdout: Any = None,
     space: str = "gower",
+    ranges: str = "common",
     ties: str = "half",
     match_size: bool = True,
     n_draws: int = 5,
@@ -55,8 +56,11 @@ def dcr_share(
         Fresh rows of the same law, best as many as there are training rows.
 
     space : {"gower", "standard", "identity"}, default="gower"
-        Space the distances are taken in, see ``MixedSpace``. In Gower space the ranges are those
-        of the rows that are searched.
+        Space the distances are taken in, see ``MixedSpace``.
+
+    ranges : {"common", "searched"}, default="common"
+        Ranges of the columns in Gower space: those of training and holdout rows together, or those
+        of the table that is searched (see Notes).
 
     ties : {"half", "strict"}, default="half"
         Rows at equal distance count one half, or not at all.
@@ -89,6 +93,10 @@ def dcr_share(
 
     Notes
     -----
+    The distances to the two tables are compared with each other, so they need one scale: with the
+    ranges of each table for itself ("searched", as a peer has it) a single extreme value in one
+    table makes that table look nearer to everything.
+
     If there are many more training than holdout rows, the row that was copied is often not in the
     subsample; then look at ``dcr_share_full`` beside its chance level too. No such number is a
     guarantee; only differential privacy is.
@@ -108,13 +116,16 @@ def dcr_share(
     """
     if ties not in ("half", "strict"):
         raise ValueError(f"ties={ties!r} is unknown; use 'half' or 'strict'.")
+    if ranges not in ("common", "searched"):
+        raise ValueError(f"ranges={ranges!r} is unknown; use 'common' or 'searched'.")
     if n_draws < 1:
         raise ValueError(f"n_draws={n_draws!r} must be at least 1.")
     train, holdout, synth = read_three(
         X_real, X_synth, X_train, X_holdout, discrete_columns=discrete_columns, metric="dcr_share"
     )
     rng = local_rng(random_state)
-    fitted = common_space(train, space)
+    per_table = ranges == "searched" and space == "gower"
+    fitted = None if per_table else shared_space(train, holdout, space)
     synth = cap(synth, max_rows, rng, searched=False)
     train, holdout = (cap(table, max_rows, rng, searched=True) for table in (train, holdout))
 
@@ -156,6 +167,7 @@ def dcr_overfitting_protection(
     X_train: Any = None,
     X_holdout: Any = None,
     space: str = "gower",
+    ranges: str = "common",
     ties: str = "half",
     match_size: bool = True,
     n_draws: int = 5,
@@ -185,6 +197,9 @@ def dcr_overfitting_protection(
 
     space : {"gower", "standard", "identity"}, default="gower"
         Space the distances are taken in, see ``MixedSpace``.
+
+    ranges : {"common", "searched"}, default="common"
+        Ranges of the columns in Gower space, as in ``dcr_share``.
 
     ties : {"half", "strict"}, default="half"
         Rows at equal distance count one half, or not at all.
@@ -219,7 +234,8 @@ def dcr_overfitting_protection(
 
     Notes
     -----
-    ``ties="strict", match_size=False`` is the definition of the peer that named this score. The
+    ``ties="strict", match_size=False, ranges="searched"`` is the definition of the peer that
+    named this score. The
     score forgives synthetic rows that are closer to the holdout rows. No such number is a
     guarantee; only differential privacy is.
 
@@ -237,6 +253,7 @@ def dcr_overfitting_protection(
         X_train=X_train,
         X_holdout=X_holdout,
         space=space,
+        ranges=ranges,
         ties=ties,
         match_size=match_size,
         n_draws=n_draws,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from synth_estimators.metrics._tables import row_cap
 from synth_estimators.preprocessing._columns import MixedTable, read_tables
 from synth_estimators.preprocessing._mixed_space import MixedSpace
 
-__all__ = ["cap", "common_space", "nearest", "read_three", "read_trained"]
+__all__ = ["cap", "common_space", "nearest", "read_three", "read_trained", "shared_space"]
 
 # Rows that are searched may be this many times more than rows that are judged.
 _SEARCHED = 10
@@ -54,6 +55,18 @@ def read_trained(X_real, X_synth, X_train, X_holdout, *, discrete_columns, metri
         discrete_columns=discrete_columns,
     )
     return tables["X_train"], tables.get("X_holdout"), tables["X_synth"]
+
+
+def shared_space(first: MixedTable, second: MixedTable, space: str) -> MixedSpace:
+    """One space for distances to two tables, which Gower ranges of each alone would bias."""
+    if space != "gower":
+        return MixedSpace(space=space)._fit_table(first)
+    both = replace(
+        first,
+        continuous=np.vstack([first.continuous, second.continuous]),
+        codes=np.vstack([first.codes, second.codes]),
+    )
+    return MixedSpace(space=space)._fit_table(both)
 
 
 def common_space(train: MixedTable, space: str) -> MixedSpace | None:

@@ -42,6 +42,19 @@ def test_fresh_rows_look_private(tables, space):
     assert exact_copy_share(X_train=train, X_synth=synth) == 0.0
 
 
+def test_one_extreme_value_does_not_make_a_table_look_nearer(tables):
+    train, holdout, synth, _ = tables
+    extreme = holdout.copy()
+    column = extreme.select_dtypes("number").columns[0]
+    extreme.loc[extreme.index[0], column] = 1e3 * extreme[column].abs().max()
+    options = {"X_train": train, "X_synth": synth}
+    assert dcr_share(X_holdout=extreme, **options) == pytest.approx(0.5, abs=0.1)
+    # With ranges of its own the holdout looks nearer to every row.
+    assert dcr_share(X_holdout=extreme, ranges="searched", **options) < 0.35
+    with pytest.raises(ValueError, match="ranges='own' is unknown"):
+        dcr_share(X_holdout=holdout, ranges="own", **options)
+
+
 def test_unequal_sizes_are_equalised(tables):
     train, holdout, synth, more = tables
     train = pd.concat([train, more], ignore_index=True)

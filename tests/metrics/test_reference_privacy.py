@@ -67,7 +67,7 @@ def test_bounds_of_the_risk(entry):
 
 @_entries("dcr_overfitting_protection")
 def test_dcr_overfitting_protection(entry):
-    options = {**_three(entry), "ties": "strict", "match_size": False}
+    options = {**_three(entry), "ties": "strict", "match_size": False, "ranges": "searched"}
     score = dcr_overfitting_protection(**options)
     assert score == pytest.approx(entry["value"]["score"], abs=entry["tol"])
     closer = entry["value"]["synthetic_data_percentages"]["closer_to_training"]

@@ -157,6 +157,7 @@ def test_distance_to_the_closest_record(entry):
         X_holdout=_read("mixed_holdout").drop(columns="const"),
         X_synth=synth,
         discrete_columns=DISCRETE,
+        ranges="searched",
         ties="strict",
         match_size=False,
         breakdown=True,
