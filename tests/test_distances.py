@@ -55,9 +55,11 @@ def test_nearest_rows_agree_with_the_full_matrix(k, block, monkeypatch):
 
 
 def test_row_blocks_cover_all_rows_once():
-    parts = list(row_blocks(1001, 40_000))
-    assert np.concatenate([np.arange(1001)[part] for part in parts]).tolist() == list(range(1001))
-    assert len(parts) == 11
+    for n_columns, n_parts in ((1_000, 3), (40_000, 16), (1_000_000, 251), (10**8, 1001)):
+        parts = list(row_blocks(1001, n_columns))
+        rows = np.concatenate([np.arange(1001)[part] for part in parts])
+        assert rows.tolist() == list(range(1001))
+        assert len(parts) == n_parts
 
 
 def test_energy_distance_with_weights_is_that_of_repeated_rows():

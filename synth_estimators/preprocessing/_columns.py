@@ -52,6 +52,9 @@ class MixedTable:
 
     single : ndarray of bool of shape (n_continuous,)
         Continuous columns that came in single precision.
+
+    weight : ndarray of shape (n_rows,) or None
+        Weights of the rows.
     """
 
     names: list
@@ -61,13 +64,17 @@ class MixedTable:
     categories: list = field(repr=False)
     n_nonfinite: np.ndarray = field(repr=False)
     single: np.ndarray = field(repr=False)
+    weight: np.ndarray | None = field(default=None, repr=False)
 
     def __len__(self):
         return len(self.continuous)
 
     def take(self, rows: Any) -> MixedTable:
         """Return the chosen rows as a new table."""
-        return replace(self, continuous=self.continuous[rows], codes=self.codes[rows])
+        weight = None if self.weight is None else self.weight[rows]
+        return replace(
+            self, continuous=self.continuous[rows], codes=self.codes[rows], weight=weight
+        )
 
     @property
     def continuous_names(self) -> list:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from synth_estimators._compat import StrOptions, check_feature_names_in, fit_context
 from synth_estimators._distances import euclidean_distances, gower_distances, nearest_rows
 from synth_estimators.preprocessing._columns import MixedTable, as_frame, read_tables
 
@@ -68,17 +69,25 @@ class MixedSpace(TransformerMixin, BaseEstimator):
     Examples
     --------
     >>> import pandas as pd
-    >>> from synth_estimators.preprocessing._mixed_space import MixedSpace
+    >>> from synth_estimators.preprocessing import MixedSpace
     >>> X = pd.DataFrame({"age": [20.0, 40.0, 60.0], "sex": ["f", "m", "f"]})
     >>> space = MixedSpace(space="gower").fit(X)
     >>> space.distances(X, X)[0].tolist()
     [0.0, 0.75, 0.5]
+    >>> MixedSpace().fit(X).get_feature_names_out().tolist()
+    ['age', 'sex_f', 'sex_m']
     """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "space": [StrOptions(set(_SPACES))],
+        "discrete_columns": [StrOptions({"auto"}), "array-like", None],
+    }
 
     def __init__(self, *, space="standard", discrete_columns="auto"):
         self.space = space
         self.discrete_columns = discrete_columns
 
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> MixedSpace:
         """Learn scales, medians and categories from the reference table.
 
@@ -94,15 +103,24 @@ class MixedSpace(TransformerMixin, BaseEstimator):
         -------
         self : estimator instance
         """
-        frame, named = as_frame(X)
+        frame, named = self._read(X, reset=True)
         table = read_tables({"X": frame}, discrete_columns=self.discrete_columns)["X"]
         self._template = frame.iloc[:1].copy()
         self._named = named
-        if named and all(isinstance(label, str) for label in frame.columns):
-            self.feature_names_in_ = np.array(frame.columns, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
         return self._fit_table(table)
+
+    def _read(self, X, *, reset):
+        """Return the rows as a frame after the checks of names and numbers of columns."""
+        if not hasattr(X, "columns"):
+            X = check_array(
+                X,
+                dtype=None,
+                ensure_all_finite=False,
+                accept_sparse=True,
+                estimator=self,
+            )
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return as_frame(X)
 
     def transform(self, X: Any) -> np.ndarray:
         """Map rows into the space.
@@ -110,17 +128,22 @@ class MixedSpace(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, pandas DataFrame} of shape (n_samples, n_features)
-            Rows with the columns seen in fit, in any order.
+            Rows with the columns seen in fit.
 
         Returns
         -------
         Z : ndarray of shape (n_samples, n_features_out)
             Rows of the space. In "gower" missing continuous cells stay NaN.
         """
+        return self._rows(X)
+
+    def _rows(self, X):
         check_is_fitted(self, "n_continuous_")
-        template = self._template if self._named else self._template.to_numpy()
+        frame, named = self._read(X, reset=False)
+        if not (named and self._named):
+            frame = frame.set_axis(self._template.columns, axis=1)
         tables = read_tables(
-            {"the table seen in fit": template, "X": X},
+            {"the table seen in fit": self._template, "X": frame},
             discrete_columns=self._discrete,
             synthetic=("X",),
             known_categories=self.categories_,
@@ -139,7 +162,7 @@ class MixedSpace(TransformerMixin, BaseEstimator):
         -------
         distances : ndarray of shape (n_samples_a, n_samples_b)
         """
-        return self._between(self.transform(A), self.transform(B))
+        return self._between(self._rows(A), self._rows(B))
 
     def kneighbors(self, A: Any, B: Any, *, n_neighbors: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest rows of ``B`` for every row of ``A``, in blocks of bounded memory.
@@ -156,9 +179,50 @@ class MixedSpace(TransformerMixin, BaseEstimator):
         -------
         distance, index : ndarray of shape (n_samples_a, n_neighbors)
         """
-        return nearest_rows(
-            self.transform(A), self.transform(B), k=n_neighbors, distances=self._between
-        )
+        return nearest_rows(self._rows(A), self._rows(B), k=n_neighbors, distances=self._between)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns of the space.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the columns seen in fit; None takes ``feature_names_in_``, or ``x0``, ``x1``,
+            … where there are none.
+
+        Returns
+        -------
+        names : ndarray of str of shape (n_features_out,)
+            Continuous columns first; ``<column>_missing`` flags missing cells and
+            ``<column>_<category>`` is the indicator of a category ("standard").
+        """
+        check_is_fitted(self, "n_continuous_")
+        names = check_feature_names_in(self, input_features)
+        discrete = np.array(self._discrete, dtype=bool)
+        continuous = names[~discrete]
+        if self.space == "identity":
+            return continuous
+        if self.space == "gower":
+            scaled = self._range > 0
+            return np.r_[continuous[scaled], continuous[~scaled], names[discrete]]
+        flags = [f"{name}_missing" for name in continuous[self._flagged]]
+        indicators = [
+            f"{name}_{labels[code]}"
+            for name, labels, present in zip(
+                names[discrete], self.categories_, self._present, strict=True
+            )
+            for code in present
+        ]
+        return np.array([*continuous, *flags, *indicators], dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
 
     def _fit_table(self, table: MixedTable) -> MixedSpace:
         if self.space not in _SPACES:
@@ -213,21 +277,26 @@ class MixedSpace(TransformerMixin, BaseEstimator):
         return np.hstack([numbers, constant, table.codes.astype(np.float64)])
 
     def _fit_standard(self, table):
-        values = table.continuous
+        values, weight = table.continuous, table.weight
         missing = np.isnan(values)
-        count = np.maximum(1, (~missing).sum(axis=0))
-        self._mean = np.where(missing, 0.0, values).sum(axis=0) / count
+        mass = (~missing).astype(np.float64)
+        if weight is not None:
+            mass *= weight[:, None]
+        count = np.where(missing.all(axis=0), 1.0, mass.sum(axis=0))
+        self._mean = (np.where(missing, 0.0, values) * mass).sum(axis=0) / count
         deviation = np.where(missing, 0.0, values - self._mean)
-        self._scale = np.sqrt((deviation**2).sum(axis=0) / count)
+        self._scale = np.sqrt((deviation**2 * mass).sum(axis=0) / count)
         constant = np.where(missing, -np.inf, values).max(axis=0, initial=-np.inf) <= np.where(
             missing, np.inf, values
         ).min(axis=0, initial=np.inf)
         self._scale[constant | (self._scale == 0)] = 1.0
         self._median = self._mean.copy()
-        for j in np.flatnonzero(missing.any(axis=0) & ~missing.all(axis=0)):
-            self._median[j] = np.median(values[~missing[:, j], j])
         complete = ~missing.any(axis=0)
-        if complete.any():
+        incomplete = ~missing.all(axis=0) & (~complete | (weight is not None))
+        for j in np.flatnonzero(incomplete):
+            rows = ~missing[:, j]
+            self._median[j] = _median(values[rows, j], None if weight is None else weight[rows])
+        if complete.any() and weight is None:
             self._median[complete] = np.median(values[:, complete], axis=0)
         self._flagged = np.flatnonzero(~complete)
         self.n_continuous_ = values.shape[1]
@@ -243,6 +312,17 @@ class MixedSpace(TransformerMixin, BaseEstimator):
         for k, present in enumerate(self._present):
             blocks.append((table.codes[:, k][:, None] == present) * np.sqrt(0.5))
         return np.hstack(blocks)
+
+
+def _median(values, weight):
+    if weight is None:
+        return np.median(values)
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weight[order])
+    half = 0.5 * below[-1]
+    place = np.searchsorted(below, half * (1 - 1e-12))
+    after = min(place + (below[place] <= half * (1 + 1e-12)), len(values) - 1)
+    return 0.5 * (values[order[place]] + values[order[after]])
 
 
 def _stable_unknown(table, known_categories):

@@ -6,7 +6,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from synth_estimators.preprocessing._mixed_space import MixedSpace
+from synth_estimators.preprocessing import MixedSpace
 
 
 @pytest.fixture
@@ -71,13 +71,29 @@ def test_identity_takes_complete_numbers_only(table):
         MixedSpace(space="identity").fit_transform(table[["x"]])
 
 
-def test_columns_may_come_in_another_order(table):
-    space = MixedSpace().fit(table)
-    np.testing.assert_array_equal(
-        space.transform(table[["g", "x", "const"]]), space.transform(table)
-    )
-    with pytest.raises(ValueError, match=r"lacks the columns \['g'\]"):
+def test_columns_come_as_in_fit(table):
+    space = MixedSpace(space="gower").fit(table)
+    with pytest.raises(ValueError, match="same order"):
+        space.transform(table[["g", "x", "const"]])
+    with pytest.raises(ValueError, match=r"(?s)seen at fit time, yet now missing:.*- g"):
         space.transform(table[["x", "const"]])
+    rows = space.transform(table)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        unnamed = space.transform(table.to_numpy(dtype=object))
+    np.testing.assert_array_equal(unnamed, rows)
+
+
+def test_names_of_the_columns_of_the_space(table):
+    table = table[["g", "const", "x"]]
+    names = {kind: MixedSpace(space=kind).fit(table) for kind in ("standard", "gower")}
+    standard = names["standard"].get_feature_names_out()
+    assert standard.tolist() == ["const", "x", "x_missing", "g_<NA>", "g_a", "g_b"]
+    assert names["gower"].get_feature_names_out().tolist() == ["x", "const", "g"]
+    rows = names["standard"].set_output(transform="pandas").transform(table)
+    assert rows.columns.tolist() == standard.tolist()
+    assert rows["x_missing"].tolist() == [0, 0, 0, 1]
+    distances = names["standard"].distances(table, table)
+    assert type(distances) is np.ndarray
 
 
 @pytest.mark.parametrize("kind", ["standard", "gower"])
@@ -97,5 +113,5 @@ def test_neighbours_and_names(table):
     assert distance.shape == (4, 2)
     assert space.feature_names_in_.tolist() == ["x", "const", "g"]
     assert space.n_features_in_ == 3
-    with pytest.raises(ValueError, match="space='polar' is unknown"):
+    with pytest.raises(ValueError, match="'space' parameter of MixedSpace"):
         MixedSpace(space="polar").fit(table)
