@@ -36,7 +36,7 @@ INSTALL = $(PYTHON) constraints/install.py --venv "$(VENV)" --constraints "$(CON
 	--torch-index "$(TORCH_INDEX)"
 
 demo: check-python ## Tune, sample and judge a generator on real data; writes results/demo/
-	@$(INSTALL) --extras plot
+	@$(INSTALL) --extras plot,report
 	@$(BIN)/synth-estimators demo --force $(DEMO_FLAGS)
 
 test: lint ## Lint, then unit, contract and docstring tests

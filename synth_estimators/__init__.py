@@ -11,16 +11,21 @@ _PUBLIC = {
     "GaussianCopula": "synth_estimators.baselines",
     "IndependentColumns": "synth_estimators.baselines",
     "NeighborInterpolation": "synth_estimators.baselines",
+    "SequentialCART": "synth_estimators.baselines",
     "AE": "synth_estimators.autoencoders",
     "CVAE": "synth_estimators.autoencoders",
     "VAE": "synth_estimators.autoencoders",
+    "evaluate_synthetic": "synth_estimators.report",
     "from_spec": "synth_estimators.autoencoders",
     "Log2Transformer": "synth_estimators.preprocessing",
+    "MixedSpace": "synth_estimators.preprocessing",
     "NormalScores": "synth_estimators.preprocessing",
     "ClassConditionalGenerator": "synth_estimators.compose",
     "TransformedGenerator": "synth_estimators.compose",
     "SynthesisPipeline": "synth_estimators.pipeline",
     "make_synthesis_pipeline": "synth_estimators.pipeline",
+    "compare_generators": "synth_estimators.model_selection",
+    "cross_validate_generator": "synth_estimators.model_selection",
     "make_generator_scorer": "synth_estimators.model_selection",
 }
 
@@ -34,6 +39,7 @@ _SUBPACKAGES = (
     "model_selection",
     "pipeline",
     "preprocessing",
+    "report",
     "utils",
 )
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
@@ -89,7 +90,20 @@ SETTINGS = {
         cls(**TINY_NET, network="published", calibration="margins", noise=None, prior="standard"),
     ],
     "CalibratedGaussian": lambda cls: [cls("gaussian")],
+    "MixedSpace": lambda cls: [cls(), cls(space="gower")],
     "ClassConditionalGenerator": lambda cls: [cls(independent()), cls(copula())],
+    "GeneratorLearningCurve": lambda cls: [
+        cls(
+            independent(),
+            GaussianNB(),
+            train_sizes=(0.5, 1.0),
+            regimes=("real", "synth"),
+            cv=2,
+            n_draws=1,
+            scoring="accuracy",
+            random_state=0,
+        )
+    ],
     "TransformedGenerator": lambda cls: [
         cls(copula()),
         cls(copula(), transformer=StandardScaler()),
@@ -99,6 +113,10 @@ SETTINGS = {
             CLASSES["ClassConditionalGenerator"](independent(), random_state=0),
             transformer=FunctionTransformer(check_inverse=False),
         ),
+    ],
+    "SequentialCART": lambda cls: [
+        cls(),
+        cls(privacy="classic", smooth="quantile", column_order="cardinality", n_jobs=2),
     ],
     "SynthesisPipeline": lambda cls: [
         cls([("scale", StandardScaler()), ("model", copula())]),
@@ -147,6 +165,8 @@ TRANSFORMERS = [estimator for estimator in INSTANCES if hasattr(estimator, "tran
 # Some checks mix frames and arrays on purpose.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # Two sizes are enough for the contract of a learning curve.
+    pytest.mark.filterwarnings("ignore:train_sizes holds 2 sizes:UserWarning"),
     pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names:UserWarning"),
 ]
 
@@ -213,8 +233,10 @@ def test_discovery_finds_every_public_estimator():
         "CalibratedGaussian",
         "ClassConditionalGenerator",
         "GaussianCopula",
+        "GeneratorLearningCurve",
         "IndependentColumns",
         "Log2Transformer",
+        "MixedSpace",
         "NormalScores",
         "SynthesisPipeline",
         "TransformedGenerator",
@@ -242,7 +264,7 @@ def test_discovery_covers_estimators_of_private_modules():
 
 
 # Estimators for use inside the package only.
-PRIVATE_ESTIMATORS = {"MetadataEncoder", "MixedSpace"}
+PRIVATE_ESTIMATORS = {"MetadataEncoder"}
 
 
 def test_tables_name_existing_classes():

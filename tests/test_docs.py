@@ -19,6 +19,7 @@ PACKAGES = [
     "model_selection",
     "pipeline",
     "preprocessing",
+    "report",
     "utils",
     "utils.estimator_checks",
 ]

@@ -5,6 +5,7 @@ from synth_estimators.baselines._calibrated import CalibratedGaussian
 from synth_estimators.baselines._copula import GaussianCopula
 from synth_estimators.baselines._independent import IndependentColumns
 from synth_estimators.baselines._neighbors import NeighborInterpolation
+from synth_estimators.baselines._sequential_cart import SequentialCART
 
 __all__ = [
     "BootstrapRows",
@@ -12,4 +13,5 @@ __all__ = [
     "GaussianCopula",
     "IndependentColumns",
     "NeighborInterpolation",
+    "SequentialCART",
 ]

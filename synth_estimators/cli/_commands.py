@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -326,15 +327,16 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     holdout = tables.get("holdout")
     from synth_estimators.report import evaluate_synthetic
 
-    with progress(None, unit="table", text="comparing"):
-        report = evaluate_synthetic(
-            train,
-            holdout,
-            tables["synthetic"],
-            target=arguments.target,
-            metrics=arguments.metrics,
-            random_state=arguments.seed,
-        )
+    if sys.stderr.isatty():
+        note("comparing; 'fast' takes seconds, 'standard' up to a minute.")
+    report = evaluate_synthetic(
+        train,
+        holdout,
+        tables["synthetic"],
+        target=arguments.target,
+        metrics=arguments.metrics,
+        random_state=arguments.seed,
+    )
     against = "training rows" if holdout is None else f"{len(holdout)} held-out real rows"
     print(
         f"{len(tables['synthetic'])} synthetic rows against {against} "

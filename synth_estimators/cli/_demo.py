@@ -22,12 +22,13 @@ from synth_estimators.cli._io import (
     write_figure,
     write_model,
     write_table,
+    write_text,
 )
 from synth_estimators.cli._progress import progress
 from synth_estimators.cli._scores import Judge, format_scores, legend
 
 FIGURES = ("marginals.png", "embedding.png", "losses.png")
-FILES = ("synthetic.csv", "scores.csv", "model.joblib", *FIGURES)
+FILES = ("synthetic.csv", "scores.csv", "model.joblib", "report.html", *FIGURES)
 
 TUNED = "CVAE (tuned)"
 COPIER = "training rows (copier)"
@@ -54,6 +55,7 @@ class Round(NamedTuple):
 
     search: Any
     synthetic: pd.DataFrame
+    train: Table
     holdout: Table
     scores: dict[str, dict[str, float]]
 
@@ -106,7 +108,7 @@ def _play(train: Table, holdout: Table, fresh: Table, *, seed: int, bar: Any) ->
         if name in seconds:
             scores[name]["fit_seconds"] = seconds[name]
         bar.update()
-    return Round(search, drawn[TUNED], holdout, scores)
+    return Round(search, drawn[TUNED], train, holdout, scores)
 
 
 def _check_folder(folder: Path, *, force: bool) -> None:
@@ -318,16 +320,38 @@ def _save(arguments, rounds, scores, *, target):
     }
     write_model(bundle, folder / "model.joblib", force=force)
     written = ["synthetic.csv", "scores.csv", "model.joblib"]
+    if importlib.util.find_spec("jinja2") is None:
+        note("no page: jinja2 is missing; pip install 'synth-estimators[report]' brings it.")
+    else:
+        written += _save_page(folder, first, target=target, seed=arguments.seed, force=force)
     if importlib.util.find_spec("matplotlib") is None:
         note("no figures: matplotlib is missing; pip install 'synth-estimators[plot]' brings it.")
     else:
         written += _save_figures(folder, first, target=target, force=force)
-    origin = "; model, rows and figures are those of the first round" if len(rounds) > 1 else ""
+    origin = (
+        "; model, rows, page and figures are those of the first round" if len(rounds) > 1 else ""
+    )
     print(f"\nWritten to {folder}/: {', '.join(written)}{origin}.")
     print(
         f"Next: synth-estimators sample --model {folder / 'model.joblib'} --n-samples 1000 "
         "--output more.csv"
     )
+
+
+def _save_page(folder, first, *, target, seed, force):
+    """Write the report on the rows of the tuned generator."""
+    from synth_estimators.report import evaluate_synthetic
+
+    report = evaluate_synthetic(
+        _joined(first.train),
+        _joined(first.holdout),
+        first.synthetic,
+        target=target,
+        random_state=seed,
+    )
+    write_text(report.to_html(), folder / "report.html", force=force)
+    print(f"\nReport on {TUNED}: {report.verdict}")
+    return ["report.html"]
 
 
 def _save_figures(folder, first, *, target, force):

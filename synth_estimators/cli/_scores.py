@@ -1,4 +1,4 @@
-"""The table of scores that ``demo`` and ``evaluate`` print."""
+"""The tables of scores that ``demo`` and ``evaluate`` print."""
 
 from __future__ import annotations
 
@@ -141,6 +141,53 @@ def format_scores(scores: Mapping[str, Mapping[str, float]], *, first_column: st
         for line in lines
     ]
     return "\n".join([texts[0], "-" * len(texts[0]), *texts[1:]])
+
+
+def format_report(report: Any) -> str:
+    """Lay out an evaluation: one line a metric, then the verdict and what speaks against it."""
+    import textwrap
+
+    from synth_estimators.report._definitions import define
+
+    header = (
+        "metric",
+        "synthetic rows",
+        "training rows (limit)",
+        "shuffled columns (floor)",
+        "score",
+        "reading",
+    )
+    lines = [list(header)]
+    for name, row in report.table.iterrows():
+        numbers = [_number(row[key]) for key in ("value", "limit", "floor")]
+        score = "-" if math.isnan(row["calibrated"]) else f"{row['calibrated']:.2f}"
+        lines.append([define(str(name)).title, *numbers, score, row["reading"]])
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    texts = [
+        "  ".join(
+            [line[0].ljust(widths[0]), *map(str.rjust, line[1:5], widths[1:5]), line[5]]
+        ).rstrip()
+        for line in lines
+    ]
+    rule = "-" * max(map(len, texts))
+    notes = [
+        textwrap.fill(finding.text, 100, initial_indent="- ", subsequent_indent="  ")
+        for finding in report.warnings
+    ]
+    explained = (
+        "Score: 0 at the floor, 1 at the limit; - where the two cannot be told apart. Privacy "
+        "metrics have the value of fresh rows as their limit."
+    )
+    parts = [texts[0], rule, *texts[1:], "", textwrap.fill(explained, 100), "", report.verdict]
+    return "\n".join([*parts, *notes])
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    if 0 < abs(value) < 0.001:
+        return f"{value:.1g}"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.2e}"
 
 
 def _cell(value: Any, decimals: int) -> str:

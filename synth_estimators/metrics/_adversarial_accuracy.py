@@ -10,7 +10,7 @@ import pandas as pd
 from synth_estimators._distances import nearest_rows
 from synth_estimators.metrics._manifold import _embed
 from synth_estimators.metrics._privacy_common import read_three
-from synth_estimators.metrics._tables import equal_sizes, result, to_space, undefined
+from synth_estimators.metrics._tables import all_tied, equal_sizes, result, to_space, undefined
 
 __all__ = ["nn_adversarial_accuracy", "privacy_loss"]
 
@@ -106,6 +106,8 @@ def nn_adversarial_accuracy(
         return result(score, breakdown, {"table": []}, n_rows=len(real))
     own, other = _own_and_other(real, synth, fitted._between)
     score, shares = _accuracy(own, other)
+    if all_tied(own[0], "nn_adversarial_accuracy"):
+        score = undefined("nn_adversarial_accuracy", "every real row equals another one")
 
     def details():
         return pd.DataFrame(
@@ -201,11 +203,13 @@ def privacy_loss(
         score = undefined("privacy_loss", "each table needs at least two rows")
         return result(score, breakdown, {"table": [], "accuracy": []}, n_rows=n_rows)
     fitted, (train, holdout, synth) = to_space(tables[0], *cut, space=space)
-    accuracies = [
-        _accuracy(*_own_and_other(rows, synth, fitted._between))[0] for rows in (holdout, train)
-    ]
+    distances = [_own_and_other(rows, synth, fitted._between) for rows in (holdout, train)]
+    accuracies = [_accuracy(*pair)[0] for pair in distances]
+    score = accuracies[0] - accuracies[1]
+    if all_tied(np.concatenate([own[0] for own, _ in distances]), "privacy_loss"):
+        score = undefined("privacy_loss", "every real row equals another one")
     return result(
-        accuracies[0] - accuracies[1],
+        score,
         breakdown,
         {"table": ["holdout", "train"], "accuracy": accuracies},
         n_rows=n_rows,

@@ -18,6 +18,7 @@ from synth_estimators.metrics._pairs import (
     _OneHot,
 )
 from synth_estimators.metrics._tables import (
+    check_values,
     ConstantColumnWarning,
     mean_or_undefined,
     read_pair,
@@ -284,6 +285,7 @@ def marginal_k_similarity(
     real, synth = read_pair(
         X_real, X_synth, discrete_columns=discrete_columns, sample_weight=sample_weight
     )
+    check_values(real, "X_real")
     n_columns = len(real.names)
     usable = min(k, n_columns)
     if usable < k:

@@ -12,7 +12,7 @@ from sklearn.utils import Bunch
 from synth_estimators._random import local_rng
 from synth_estimators.metrics._attack_rates import attack_result
 from synth_estimators.metrics._privacy_common import cap, nearest, read_three
-from synth_estimators.metrics._tables import cut_rows, mean_or_undefined, result
+from synth_estimators.metrics._tables import cut_rows, mean_or_undefined, result, undefined
 from synth_estimators.preprocessing._columns import as_frame
 
 __all__ = ["inference_risk", "linkability_risk"]
@@ -64,8 +64,6 @@ def _targets(train, holdout, n_attacks, rng):
 
 def _halves(table, aux):
     if aux is None:
-        if len(table.names) < 2:
-            raise ValueError("linkability_risk needs at least two columns to split a record.")
         order = list(range(len(table.names)))
         return order[::2], order[1::2]
     if isinstance(aux, str) or len(aux) != 2 or any(isinstance(part, str) for part in aux):
@@ -147,7 +145,7 @@ def linkability_risk(
     Returns
     -------
     risk : float or Bunch
-        Between 0, the best, and 1.
+        Between 0, the best, and 1. NaN with a warning for a table of one column.
 
     Notes
     -----
@@ -180,6 +178,9 @@ def linkability_risk(
     )
     rng = local_rng(random_state)
     synth = cap(synth, max_rows, rng, searched=True)
+    if aux is None and len(train.names) < 2:
+        score = undefined("linkability_risk", "one column cannot be split into two lists")
+        return result(score, breakdown, {"group": []}, weak_attack=True)
     halves = _halves(train, aux)
     k = min(n_neighbors, len(synth))
     groups = {}
@@ -321,7 +322,7 @@ def inference_risk(
     Returns
     -------
     risk : float or Bunch
-        Between 0, the best, and 1.
+        Between 0, the best, and 1. NaN with a warning if no column can be a secret.
 
     Notes
     -----
@@ -368,6 +369,9 @@ def inference_risk(
     outcomes = []
     for place in secrets:
         columns = [j for j in known if j != place]
+        if not columns and aux is None and secret is None:
+            outcomes.append(Bunch(score=np.nan, weak_attack=True))
+            continue
         if not columns:
             raise ValueError(
                 f"Nothing is known beside the secret {train.names[place]!r}; name other columns "

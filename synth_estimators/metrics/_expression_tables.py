@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from synth_estimators.preprocessing._column_checks import take_infinite
 from synth_estimators.preprocessing._columns import (
     MISSING,
     _align,
     _continuous_block,
     _discrete_mask,
-    _take_infinite,
     as_frame,
     category_label,
 )
@@ -102,7 +102,7 @@ class GeneTable:
         return _continuous_block(frame, frame, name=self._name)
 
     def _infinite_cells(self, block, part):
-        return _take_infinite(block, self.names[part], name=self._name, real=self._real)[1]
+        return take_infinite(block, self.names[part], name=self._name, real=self._real)[1]
 
     def _negative_cells(self, block, part):
         if self._scale == "none":

@@ -11,7 +11,14 @@ from sklearn.utils import Bunch
 
 from synth_estimators import _distances
 from synth_estimators._distances import euclidean_distances, nearest_rows, row_blocks
-from synth_estimators.metrics._tables import equal_sizes, read_pair, result, to_space, undefined
+from synth_estimators.metrics._tables import (
+    all_tied,
+    equal_sizes,
+    read_pair,
+    result,
+    to_space,
+    undefined,
+)
 
 __all__ = ["alpha_precision_beta_recall", "energy_distance", "prdc"]
 
@@ -94,6 +101,8 @@ def prdc(
     Notes
     -----
     For equal laws density is 1 and coverage ``coverage_limit`` (0.969 with k = 5 and many rows).
+    Rows that occur more than k times have a ball without content: the values fall with their share
+    (a warning says so), and are NaN where there are no others.
     Cost grows with the product of the numbers of rows; memory is bounded.
 
     References
@@ -156,11 +165,16 @@ def prdc(
         covered[part] = in_real_ball.any(axis=1)
         recalled[part] = (block < radius_synth[None, :]).any(axis=1)
     steps = np.arange(1, usable + 1)
+    precision, recall = float((inside > 0).mean()), float(recalled.mean())
+    density, coverage = float(inside.sum() / (usable * n_synth)), float(covered.mean())
+    if all_tied(radius_real, "prdc"):
+        precision = density = coverage = undefined("prdc", "no real row has a ball, all are tied")
+        recall = recall if radius_synth.any() else precision
     scores = Bunch(
-        precision=float((inside > 0).mean()),
-        recall=float(recalled.mean()),
-        density=float(inside.sum() / (usable * n_synth)),
-        coverage=float(covered.mean()),
+        precision=precision,
+        recall=recall,
+        density=density,
+        coverage=coverage,
         coverage_limit=float(1 - np.prod((n_real - steps) / (n_real + n_synth - steps))),
         k=usable,
         n_real=n_real,
@@ -267,10 +281,18 @@ def alpha_precision_beta_recall(
     beta = (close[:, None] & (from_centre[:, None] <= radii_synth[None, :])).mean(axis=0)
 
     to_real, nearest_real = (part[:, 0] for part in nearest_rows(synth, real))
+    authenticity = float((own[nearest_real] < to_real).mean())
+    if all_tied(own, "authenticity"):
+        authenticity = undefined("authenticity", "every real row equals another one")
+    precision, recall = (
+        float(1 - np.abs(levels - shares).sum() / levels.sum()) for shares in (alpha, beta)
+    )
+    if not radii.any():
+        precision = recall = undefined("alpha_precision_beta_recall", "all real rows are equal")
     scores = Bunch(
-        alpha_precision=float(1 - np.abs(levels - alpha).sum() / levels.sum()),
-        beta_recall=float(1 - np.abs(levels - beta).sum() / levels.sum()),
-        authenticity=float((own[nearest_real] < to_real).mean()),
+        alpha_precision=precision,
+        beta_recall=recall,
+        authenticity=authenticity,
         n_rows=len(real),
     )
     if breakdown:

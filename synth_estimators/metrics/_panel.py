@@ -106,7 +106,8 @@ class Panel:
         Column that models predict in the utility metrics; None leaves these out.
 
     metrics : {"standard", "fast", "all"} or list of str, default="standard"
-        Names from ``METRICS``. "fast" uses at most 2,500 rows where the cost grows quickly.
+        Names from ``METRICS``. "fast" uses at most 1,500 rows where models are fitted or rows
+        compared.
 
     discrete_columns : "auto", list of column names or boolean mask, default="auto"
         "auto" takes text, categories and booleans of the training table as discrete.
@@ -215,19 +216,25 @@ class Panel:
         self.task = "classification" if classes else "regression"
         self._class_target = [target] if classes else []
 
+    @property
+    def max_rows_compared(self) -> int | None:
+        """Most rows of each table in metrics whose cost grows with the square of the rows."""
+        return self._cap(1)
+
+    def _cap(self, place):
+        """Row limit of the preset, at most ``max_rows``."""
+        preset = PRESETS.get(self.metrics) if isinstance(self.metrics, str) else None
+        limits = [self.max_rows, None if preset is None else preset[place]]
+        return min([limit for limit in limits if limit is not None], default=None)
+
     def _options(self):
-        cap, models = self.max_rows, self.max_rows
-        if isinstance(self.metrics, str) and self.metrics in PRESETS:
-            _, rows, models = PRESETS[self.metrics]
-            cap = rows if cap is None else min(cap, rows)
-            models = models if self.max_rows is None else min(self.max_rows, models)
         return {
             "target": self.target,
             "task": self.task,
             "random_state": self.seed,
-            "max_rows": cap,
-            "max_rows_privacy": models,
-            "max_rows_models": models,
+            "max_rows": self._cap(1),
+            "max_rows_privacy": self._cap(2),
+            "max_rows_models": self._cap(2),
         }
 
     def _read_synth(self, X_synth):
@@ -252,21 +259,6 @@ class Panel:
             Discrete columns are categories in their normal spelling, the others numbers.
         """
         return self._frames[name]
-
-    def read(self, X_synth: Any) -> pd.DataFrame:
-        """Return synthetic rows as they are compared.
-
-        Parameters
-        ----------
-        X_synth : {array-like, pandas DataFrame} of shape (n_samples, n_features)
-            Synthetic rows.
-
-        Returns
-        -------
-        frame : pandas DataFrame
-            As ``frame`` returns it.
-        """
-        return self._read_synth(X_synth)[0]
 
     def _measure(self, synth, names, *, breakdown=False, real=None):
         """Compute metrics for one harmonised table; a Bunch for each, and the warnings."""
@@ -314,8 +306,8 @@ class Panel:
         -------
         measured : Bunch
             ``scores`` (name -> number), ``breakdowns`` (name -> Bunch), ``messages`` (name ->
-            list of (category, text)), ``n_rows`` and ``n_nonfinite`` (infinite cells of every
-            column, which count as missing).
+            list of (category, text)), ``frame`` (the rows as they are compared), ``n_rows`` and
+            ``n_nonfinite`` (infinite cells of every column, which count as missing).
         """
         frame, n_nonfinite = self._read_synth(X_synth)
         found, messages = self._measure(frame, self.names, breakdown=breakdown)
@@ -323,6 +315,7 @@ class Panel:
             scores={name: float(bunch.score) for name, bunch in found.items()},
             breakdowns=found,
             messages=messages,
+            frame=frame,
             n_rows=len(frame),
             n_nonfinite=n_nonfinite,
         )

@@ -82,7 +82,7 @@ EXPRESSION = (
 
 #: Name -> metrics, most rows of the metrics that compare rows, most rows of the others.
 PRESETS: dict[str, tuple[tuple[str, ...], int, int]] = {
-    "fast": (_FAST, 2_000, 2_500),
+    "fast": (_FAST, 1_500, 1_500),
     "standard": (_STANDARD, 5_000, 10_000),
 }
 

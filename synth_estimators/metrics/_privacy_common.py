@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from synth_estimators._distances import nearest_rows
-from synth_estimators.metrics._tables import row_cap
+from synth_estimators.metrics._tables import check_values, row_cap
 from synth_estimators.preprocessing._columns import MixedTable, read_tables
 from synth_estimators.preprocessing._mixed_space import MixedSpace
 
@@ -38,6 +38,7 @@ def read_three(X_real, X_synth, X_train, X_holdout, *, discrete_columns, metric)
         {"X_train": X_train, "X_holdout": X_holdout, "X_synth": X_synth},
         discrete_columns=discrete_columns,
     )
+    check_values(tables["X_train"], "X_train")
     return tables["X_train"], tables["X_holdout"], tables["X_synth"]
 
 
@@ -54,6 +55,7 @@ def read_trained(X_real, X_synth, X_train, X_holdout, *, discrete_columns, metri
         {name: table for name, table in given.items() if table is not None},
         discrete_columns=discrete_columns,
     )
+    check_values(tables["X_train"], "X_train")
     return tables["X_train"], tables.get("X_holdout"), tables["X_synth"]
 
 

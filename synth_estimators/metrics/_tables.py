@@ -13,12 +13,14 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import Bunch
 
 from synth_estimators._random import local_rng
-from synth_estimators.preprocessing._columns import MixedTable, read_tables
+from synth_estimators.preprocessing._columns import MISSING, MixedTable, read_tables
 from synth_estimators.preprocessing._mixed_space import MixedSpace
 
 __all__ = [
     "ConstantColumnWarning",
+    "all_tied",
     "category_shares",
+    "check_values",
     "equal_sizes",
     "mean_or_undefined",
     "rank_auc",
@@ -46,6 +48,33 @@ def read_pair(
         real = replace(real, weight=weight).take(weight > 0)
         real.weight *= len(real) / real.weight.sum()
     return real, tables["X_synth"]
+
+
+def check_values(table: MixedTable, name: str) -> None:
+    """Refuse a real table without any value, to which everything would be equally near."""
+    empty = np.isnan(table.continuous).all() and all(
+        labels[code] == MISSING
+        for codes, labels in zip(table.codes.T, table.categories, strict=True)
+        for code in np.unique(codes)
+    )
+    if empty:
+        raise ValueError(f"{name} holds missing cells only; pass rows with at least one value.")
+
+
+def all_tied(distances: np.ndarray, metric: str) -> bool:
+    """Whether no real row differs from its nearest one; warn where that holds for half of them.
+
+    Metrics that ask whether one distance is strictly below another mistake such a table for a bad
+    or a copied one, whatever it is compared with.
+    """
+    share = float((distances == 0).mean())
+    if 0.5 <= share < 1.0:
+        warnings.warn(
+            f"{share:.0%} of the real rows equal another one, so {metric} cannot reach its ideal; "
+            "compare with its value for fresh real rows, or add columns.",
+            stacklevel=4,
+        )
+    return share == 1.0
 
 
 def category_shares(table: MixedTable, column: int) -> np.ndarray:
@@ -108,6 +137,7 @@ def to_space(
     reference: MixedTable, *tables: MixedTable, space: str
 ) -> tuple[MixedSpace, list[np.ndarray]]:
     """Fit a mixed space to the reference table and map all tables into it."""
+    check_values(reference, "The real table")
     fitted = MixedSpace(space=space)._fit_table(reference)
     return fitted, [fitted._transform_table(table) for table in tables]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,14 @@ from synth_estimators.metrics._encoding import (
     feature_importance,
     make_model,
 )
-from synth_estimators.metrics._tables import equal_sizes, rank_auc, read_pair, result, undefined
+from synth_estimators.metrics._tables import (
+    check_values,
+    equal_sizes,
+    rank_auc,
+    read_pair,
+    result,
+    undefined,
+)
 from synth_estimators.preprocessing._columns import MixedTable, read_tables
 from synth_estimators.preprocessing._mixed_space import MixedSpace
 
@@ -69,6 +77,12 @@ def _fold_aucs(real, synth, *, estimator, cv, repeats, random_state, n_jobs, met
     if folds < 2:
         undefined(metric, "each table needs at least two rows")
         return np.full(1, np.nan), np.full((1, len(real.names)), np.nan)
+    if folds < cv:
+        warnings.warn(
+            f"cv={cv} is too large for {len(real)} real and {len(synth)} synthetic rows; {metric} "
+            f"uses {folds} folds, and says little.",
+            stacklevel=4,
+        )
     table = _stack(real, synth)
     labels = np.r_[np.zeros(len(real), dtype=int), np.ones(len(synth), dtype=int)]
     jobs = []
@@ -90,6 +104,7 @@ def _closeness(aucs):
 
 def _test(X_real, X_synth, score_folds, metric, *, discrete_columns, match_size, breakdown, **test):
     real, synth = read_pair(X_real, X_synth, discrete_columns=discrete_columns)
+    check_values(real, "X_real")
     seeds = spawn_seeds(test.pop("random_state"), 2)
     real, synth = equal_sizes(real, synth, match_size=match_size, random_state=seeds[0])
     aucs, importances = _fold_aucs(real, synth, random_state=seeds[1], metric=metric, **test)
@@ -358,11 +373,15 @@ def pca_c2st_auc(
     tables = read_tables(
         {"X_train": train, "X_real": X_real, "X_synth": X_synth}, discrete_columns=discrete_columns
     )
+    check_values(tables["X_train"], "The real table")
     space = MixedSpace()._fit_table(tables["X_train"])
     rows = {name: space._transform_table(table) for name, table in tables.items()}
     limit = min(n_components, len(rows["X_train"]) - 1, rows["X_train"].shape[1])
     if limit < 1:
         score = undefined("pca_c2st_auc", "the training table has one row only")
+        return result(score, breakdown, {"column": [], "importance": [], "n_nonfinite": []})
+    if not np.ptp(rows["X_train"], axis=0).any():
+        score = undefined("pca_c2st_auc", "no column of the training table varies")
         return result(score, breakdown, {"column": [], "importance": [], "n_nonfinite": []})
     seeds = spawn_seeds(random_state, 2)
     pca = PCA(n_components=limit, random_state=seeds[0]).fit(rows["X_train"])

@@ -291,7 +291,8 @@ def all_targets_utility(
     -------
     gap : float or Bunch
         Score of the models trained on real rows minus that of those trained on synthetic rows (ROC
-        AUC, or R2 of a numeric column), averaged. Smaller is better, 0 is ideal.
+        AUC, or R2 of a numeric column), averaged. Smaller is better, 0 is ideal. NaN with a warning
+        for a table of one column.
 
     See Also
     --------
@@ -341,7 +342,8 @@ def all_targets_utility(
     # What is wrong with the tables is said once, before any model is fitted.
     columns = read_tables(frames, discrete_columns=discrete_columns)["X_real"].names
     if len(columns) < 2:
-        raise ValueError(f"{metric} needs at least two columns, but the tables have one.")
+        score = undefined(metric, "the tables have one column, which nothing can predict")
+        return result(score, breakdown, {"target": []}, median_gap=float("nan"))
     rng = local_rng(seeds[0])
     chosen = np.sort(cut_rows(len(columns), max_targets or len(columns), rng))
     if max_rows is not None:

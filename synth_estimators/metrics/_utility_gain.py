@@ -104,7 +104,7 @@ def trts_score(
     >>> round(trts_score(real, synth, target="x1", estimator="logistic"), 2)
     1.0
     """
-    _check_given("trts_score", X_synth=X_synth)
+    _check_given("trts_score", X_real=X_real, X_synth=X_synth)
     tables = {"X_real": X_real, "X_train": X_train, "X_synth": X_synth}
     utility = UtilityTask(
         {name: table for name, table in tables.items() if table is not None},
@@ -200,7 +200,8 @@ def augmentation_gain(
     Returns
     -------
     gain : float or Bunch
-        Higher is better; 0 means that the synthetic rows add nothing.
+        Higher is better; 0 means that the synthetic rows add nothing. NaN with a warning if no
+        synthetic row has a usable target.
 
     Examples
     --------
@@ -223,6 +224,9 @@ def augmentation_gain(
     seeds = spawn_seeds(random_state, 2)
     if match_size:
         utility.cut("X_synth", len(utility.parts["X_train"][1]), local_rng(seeds[0]))
+    if len(utility.parts["X_synth"][1]) == 0:
+        score = undefined("augmentation_gain", "no synthetic row has a usable target")
+        return result(score, breakdown, {"class": []}, dropped=utility.dropped)
     utility.pool(["X_train", "X_synth"], "augmented")
     outcomes = {
         name: train_and_test(

@@ -268,6 +268,8 @@ def judge(model, features, y, *, metric):
     if model.present is None:
         if len(y) < 2:
             return {"r2": undefined(metric, "R2 needs two test rows")}, {}
+        if np.ptp(y) == 0:
+            return {"r2": undefined(metric, "R2 needs test rows with different targets")}, {}
         return {"r2": float(r2_score(y, model.predict(features)))}, {}
     scores = model.class_scores(features)
     predicted = model.present[scores[:, model.present].argmax(axis=1)]

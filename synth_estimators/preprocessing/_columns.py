@@ -10,6 +10,15 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from synth_estimators.preprocessing._column_checks import (
+    check_numeric,
+    take_infinite,
+    warn_of_empty_columns,
+    warn_of_foreign_categories,
+    warn_of_hidden_numbers,
+    warn_of_infinite,
+)
+
 __all__ = [
     "MISSING",
     "MixedTable",
@@ -96,7 +105,12 @@ def as_frame(X: Any, *, name: str = "X") -> tuple[pd.DataFrame, bool]:
     elif type(X).__module__.split(".")[0] == "polars":
         frame, named = pd.DataFrame(X.to_dict(as_series=False)), True
     else:
-        values = X.toarray() if sparse.issparse(X) else np.asarray(X)
+        values = _as_array(X)
+        if values.ndim == 0:
+            raise ValueError(
+                f"{name} must be a data frame or a 2-D array, got {type(X).__name__}; pass rows "
+                "and columns, for example pd.DataFrame(...)."
+            )
         if values.ndim != 2:
             raise ValueError(
                 f"{name} must be a data frame or a 2-D array, got an array of shape "
@@ -114,6 +128,14 @@ def as_frame(X: Any, *, name: str = "X") -> tuple[pd.DataFrame, bool]:
             f"{name} is empty (shape {frame.shape}); expected at least one row and one column."
         )
     return frame, named
+
+
+def _as_array(X):
+    values = X.toarray() if sparse.issparse(X) else np.asarray(X)
+    if values.dtype.kind in "US" and not isinstance(X, np.ndarray):
+        # A list of mixed rows: numbers stay numbers.
+        values = np.asarray(X, dtype=object)
+    return values
 
 
 def category_label(value: Any) -> str:
@@ -148,10 +170,12 @@ def _labels(column):
         except TypeError:
             raw, values = pd.factorize(column.map(str))
     labels = [category_label(value) for value in values]
+    infinite = [isinstance(value, (float, np.floating)) and np.isinf(value) for value in values]
     if np.any(raw < 0):
         labels.append(MISSING)
+        infinite.append(False)
         raw = np.where(raw < 0, len(labels) - 1, raw)
-    return raw, labels
+    return raw, labels, infinite
 
 
 def is_discrete_dtype(dtype: Any) -> bool:
@@ -253,6 +277,9 @@ def _numeric(column, *, label, name):
                 f"{original[bad].iloc[0]!r}) but is taken as continuous; convert it or name it in "
                 "discrete_columns."
             )
+    check_numeric(column, label=label, name=name)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype) or column.dtype.kind == "m":
+        return np.full(len(column), np.nan)
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
@@ -273,30 +300,13 @@ def _continuous_block(frame, reference, *, name):
     return block
 
 
-def _take_infinite(block, labels, *, name, real):
-    """Refuse infinite cells of real tables; count and blank those of synthetic ones."""
-    infinite = np.isinf(block)
-    counts = infinite.sum(axis=0)
-    if counts.any():
-        if real:
-            label = labels[int(np.flatnonzero(counts)[0])]
-            raise ValueError(
-                f"Column {str(label)!r} of {name} contains infinity; real tables must be finite. "
-                "Replace these cells by NaN or drop the rows."
-            )
-        block = np.where(infinite, np.nan, block)
-    return block, counts
-
-
-def _blank_infinite_categories(labels, *, column, name, real):
-    infinite = [label in ("inf", "-inf") for label in labels]
+def _blank_infinite_categories(labels, infinite, *, column, name, real):
     if any(infinite) and real:
         raise ValueError(
-            f"Column {str(column)!r} of {name} contains infinity; real tables must be finite."
+            f"Column {str(column)!r} of {name} contains infinity; real tables must be finite. "
+            "Replace these cells by a missing value or drop the rows."
         )
-    return [
-        MISSING if flag else label for label, flag in zip(labels, infinite, strict=True)
-    ], infinite
+    return [MISSING if flag else label for label, flag in zip(labels, infinite, strict=True)]
 
 
 def read_tables(
@@ -336,6 +346,12 @@ def read_tables(
     ValueError
         For empty tables, columns that do not match, text in a continuous column, or infinite
         cells of a real table.
+
+    Warns
+    -----
+    UserWarning
+        For infinite cells of a synthetic table, columns that are missing altogether in one table
+        only, columns without a known category, and numbers or dates in columns of type object.
     """
     read = {name: as_frame(table, name=name) for name, table in tables.items()}
     first, source = next(iter(read)), next((name for name in read if read[name][1]), None)
@@ -347,6 +363,8 @@ def read_tables(
     }
     reference = frames[first]
     mask = _discrete_mask(reference, discrete_columns)
+    if isinstance(discrete_columns, str):
+        warn_of_hidden_numbers(reference, name=first)
     for label in also_discrete:
         mask[columns.index(label)] = True
     return _split(frames, reference, columns, mask, synthetic, known_categories)
@@ -359,7 +377,7 @@ def _split(frames, reference, columns, mask, synthetic, known_categories):
         part = frame if not mask.any() else frame.loc[:, ~mask]
         block = _continuous_block(part, reference.loc[:, ~mask], name=name)
         counts[name] = np.zeros(len(columns), dtype=int)
-        blocks[name], counts[name][~mask] = _take_infinite(
+        blocks[name], counts[name][~mask] = take_infinite(
             block, continuous_columns, name=name, real=name not in synthetic
         )
         singles[name] = np.array([_is_single(dtype) for dtype in part.dtypes], dtype=bool)
@@ -368,32 +386,42 @@ def _split(frames, reference, columns, mask, synthetic, known_categories):
         name: np.empty((len(frame), int(mask.sum())), dtype=np.intp)
         for name, frame in frames.items()
     }
+    has_values = {name: np.ones(len(columns), dtype=bool) for name in frames}
+    for name, block in blocks.items():
+        has_values[name][~mask] = ~np.isnan(block).all(axis=0)
     categories = []
     for k, j in enumerate(np.flatnonzero(mask)):
         known = list(known_categories[k]) if known_categories is not None else []
         found = {}
         for name, frame in frames.items():
-            raw, labels = _labels(frame.iloc[:, j])
-            labels, infinite = _blank_infinite_categories(
-                labels, column=columns[j], name=name, real=name not in synthetic
+            raw, labels, infinite = _labels(frame.iloc[:, j])
+            labels = _blank_infinite_categories(
+                labels, infinite, column=columns[j], name=name, real=name not in synthetic
             )
             if any(infinite):
                 counts[name][j] = int(np.isin(raw, np.flatnonzero(infinite)).sum())
+                warn_of_infinite(counts[name][[j]], [columns[j]], name=name)
             used = np.zeros(len(labels), dtype=bool)
             used[raw] = True
             found[name] = (raw, labels, used)
-        seen = {
-            label
-            for _, labels, used in found.values()
-            for label, u in zip(labels, used, strict=True)
-            if u
+        seen_in = {
+            name: {label for label, u in zip(labels, used, strict=True) if u}
+            for name, (_, labels, used) in found.items()
         }
+        seen = set().union(*seen_in.values())
+        there = {name: labels - {MISSING} for name, labels in seen_in.items()}
+        for name, labels in there.items():
+            has_values[name][j] = bool(labels)
+            if name in synthetic:
+                real = set().union(*(there[other] for other in there if other not in synthetic))
+                warn_of_foreign_categories(real, labels, label=columns[j], name=name)
         ordered = known + sorted(seen.difference(known))
         lookup = {label: index for index, label in enumerate(ordered)}
         for name, (raw, labels, _) in found.items():
             translate = np.array([lookup.get(label, -1) for label in labels], dtype=np.intp)
             codes[name][:, k] = translate[raw]
         categories.append(ordered)
+    warn_of_empty_columns(has_values, columns)
     return {
         name: MixedTable(
             columns, mask, blocks[name], codes[name], categories, counts[name], singles[name]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pandas as pd
@@ -37,45 +38,86 @@ def test_prints_and_writes_the_scores(files, tmp_path, capsys):
     assert main([*_words(files), "--target", "kind", "--json", str(report)]) == 0
     out = capsys.readouterr().out
     for text in [
-        "tree C2ST",
+        "120 synthetic rows against 120 held-out real rows (120 training rows, 4 columns)",
+        "Tree two-sample test",
         "synthetic rows",
         "training rows (limit)",
         "shuffled columns (floor)",
+        "The synthetic rows look like fresh real rows. They show no sign of repeating",
     ]:
         assert text in out
     content = json.loads(report.read_text())
-    assert content["n_rows"] == {"train": 120, "holdout": 120, "synthetic": 120}
-    scores = content["scores"]
-    rows, train, floor = (scores[k] for k in scores)
+    assert content["files"]["holdout"] == str(files["holdout"])
+    assert content["warnings"] == []
+    scores = content["metrics"]
     # The synthetic rows are of the same law as the real ones: 0.5 within four standard errors.
-    assert abs(rows["c2st_auc"] - 0.5) < 0.16
-    assert abs(rows["dcr_share"] - 0.5) < 0.2
-    assert rows["exact_copy_share"] == 0
-    assert train["dcr_share"] == train["membership_auc"] == train["exact_copy_share"] == 1
-    assert train["tstr_ratio"] == pytest.approx(1.0)
-    assert floor["c2st_auc"] > 0.65
-    assert floor["trends"] < rows["trends"]
-    assert floor["tstr_auc"] < rows["tstr_auc"] - 0.1
+    assert abs(scores["c2st_auc"]["value"] - 0.5) < 0.16
+    assert abs(scores["dcr_share"]["value"] - 0.5) < 0.2
+    assert scores["exact_copy_share"]["value"] == 0
+    assert scores["utility_ratio"]["limit"] == pytest.approx(1.0)
+    assert scores["c2st_auc"]["floor"] > 0.65
+    trends = scores["column_pair_trends_score"]
+    assert trends["floor"] < trends["value"]
+    assert scores["tstr_score"]["floor"] < scores["tstr_score"]["value"] - 0.1
 
 
 def test_copies_are_told(files, capsys):
-    assert main(_words(files, synthetic=files["train"])) == 0
+    assert main([*_words(files, synthetic=files["train"]), "--metrics", "fast"]) == 0
     out = capsys.readouterr().out
     assert "100.0% of the synthetic rows are exact copies of training rows" in out
-    assert "TSTR" not in out
+    assert "They repeat or betray training rows." in out
+    assert "Trained on" not in out
+
+
+def test_page_is_written(files, tmp_path, capsys):
+    page = tmp_path / "report.html"
+    words = [*_words(files), "--metrics", "fast", "--html", str(page)]
+    assert main(words) == 0
+    assert f"Page written to {page}" in capsys.readouterr().out
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "look like fresh real rows" in text
+    page.write_text("mine")
+    assert main(words) == 2
+    assert "report.html exists; pass --force" in capsys.readouterr().err
+    assert page.read_text() == "mine"
+
+
+def test_mixed_tables_without_holdout(files, tmp_path, capsys):
+    paths = {}
+    for seed, name in enumerate(["train", "synthetic"]):
+        frame = _draw(80, seed)
+        frame.loc[:9, "a"] = np.nan
+        frame.loc[5:20, "kind"] = None
+        paths[name] = tmp_path / f"mixed_{name}.csv"
+        frame.to_csv(paths[name], index=False)
+    words = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    assert main(["evaluate", *words, "--metrics", "fast", "--target", "b"]) == 0
+    out = capsys.readouterr().out
+    assert "80 synthetic rows against training rows" in out
+    assert "No held-out rows were given" in out
+    assert "could not be judged" in out
+
+
+def test_page_without_jinja_names_the_extra_before_any_work(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert main([*_words(files), "--html", str(tmp_path / "report.html")]) == 2
+    captured = capsys.readouterr()
+    assert "pip install synth-estimators[report]" in captured.err
+    assert captured.out == ""
 
 
 def test_text_columns_and_column_order_are_fine(files, tmp_path):
     synthetic = tmp_path / "s.parquet"
     _draw(60, 9)[["kind", "c", "a", "b"]].to_parquet(synthetic)
-    assert main(_words(files, synthetic=synthetic)) == 0
+    assert main([*_words(files, synthetic=synthetic), "--metrics", "fast"]) == 0
 
 
 def test_uneven_halves_are_noted(files, tmp_path, capsys):
     small = tmp_path / "small.csv"
     _draw(50, 5).to_csv(small, index=False)
-    assert main(_words(files, holdout=small)) == 0
-    assert "--train has 120 rows and --holdout 50" in capsys.readouterr().err
+    assert main([*_words(files, holdout=small), "--metrics", "fast"]) == 0
+    assert "120 training and 50 held-out rows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -83,6 +125,8 @@ def test_uneven_halves_are_noted(files, tmp_path, capsys):
     [
         ({}, ["--target", "kin"], "has no column 'kin'; did you mean 'kind'?"),
         ({}, ["--json", "report.txt"], "expected .json"),
+        ({}, ["--html", "report.pdf"], "expected .html"),
+        ({}, ["--metrics", "some"], "invalid choice: 'some'"),
         ({"synthetic": "nowhere.csv"}, [], "--synthetic nowhere.csv does not exist"),
     ],
 )

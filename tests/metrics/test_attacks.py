@@ -155,8 +155,11 @@ def test_linking_needs_two_disjoint_lists(tables):
         linkability_risk(aux=(["a"], ["q"]), **options)
     with pytest.raises(ValueError, match="aux is empty"):
         linkability_risk(aux=(["a"], []), **options)
-    with pytest.raises(ValueError, match="at least two columns"):
-        linkability_risk(X_train=train[["a"]], X_holdout=holdout[["a"]], X_synth=fresh[["a"]])
+    one = {name: table[["a"]] for name, table in options.items()}
+    with pytest.warns(UndefinedMetricWarning, match="one column cannot be split"):
+        assert np.isnan(linkability_risk(**one))
+    with pytest.warns(UndefinedMetricWarning, match="no column"):
+        assert np.isnan(inference_risk(**one))
     with pytest.raises(ValueError, match="n_neighbors=0"):
         linkability_risk(n_neighbors=0, **options)
 
