@@ -62,7 +62,7 @@ docs: check-python ## Build the site into docs/_build/html
 bench: check-python ## Time and score beside the peers; writes benchmarks/results/
 	@$(PYTHON) constraints/install.py --venv .venv-bench --constraints "$(CONSTRAINTS)" \
 		--torch-index "$(TORCH_INDEX)" --extras plot,parquet,peers
-	set -e; for script in engine vae_vs_syng_bts quality_expression; do \
+	set -e; for script in engine vae_vs_syng_bts quality_expression quality_tabular metrics learning_curve; do \
 		.venv-bench/bin/python benchmarks/$$script.py; done
 
 clean: ## Remove the environment and everything that was built

@@ -24,8 +24,8 @@ X = pd.DataFrame(
 )
 
 # %%
-# ``evaluate_sample_sizes`` draws stratified subsets of the pilot and cross-validates classifiers on each. One
-# row of the result is one subset and one classifier.
+# ``evaluate_sample_sizes`` draws stratified subsets of the pilot and cross-validates classifiers
+# on each. One row of the result is one subset and one classifier.
 
 from synth_estimators.model_selection import evaluate_sample_sizes
 
@@ -41,9 +41,9 @@ scores = evaluate_sample_sizes(
 scores.head()
 
 # %%
-# A curve through the means of the draws, with a band that resamples the draws, says how many samples to
-# train on the goal takes. Every answer comes with an interval, and with the share of resampled curves that
-# reach the goal at all.
+# A curve through the means of the draws, with a band that resamples the draws, says how many
+# samples to train on the goal takes. Every answer comes with an interval, and with the share of
+# resampled curves that reach the goal at all.
 
 from synth_estimators.model_selection import fit_curve
 
@@ -63,9 +63,10 @@ SynthLearningCurveDisplay.from_table(
 )
 
 # %%
-# Can synthetic rows replace some of them? ``GeneratorLearningCurve`` holds real folds out from the generator and the
-# classifiers alike. ``augmented`` adds four synthetic rows to each real one; ``bootstrap`` adds as many copies, which
-# is the control for more rows without new information.
+# Can synthetic rows replace some of them? ``GeneratorLearningCurve`` holds real folds out from
+# the generator and the classifiers alike. ``augmented`` adds four synthetic rows to each real
+# one; ``bootstrap`` adds as many copies, which is the control for more rows without new
+# information.
 
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -88,8 +89,8 @@ curve = GeneratorLearningCurve(
 SynthLearningCurveDisplay.from_estimator(curve)
 
 # %%
-# The difference to the bootstrap control, on the same test folds, with an interval that allows for the
-# overlap of their training rows. Rows drawn from the pilot itself bring this classifier nothing that
-# the pilot did not hold.
+# The difference to the bootstrap control, on the same test folds, with an interval that allows
+# for the overlap of their training rows. Rows drawn from the pilot itself bring this classifier
+# nothing that the pilot did not hold.
 
-curve.compare("augmented_4", "bootstrap_4")[["n", "difference", "low", "high", "pvalue_holm"]]
+curve.compare("augmented_4", "bootstrap_4")[["n_train", "difference", "low", "high", "pvalue_holm"]]

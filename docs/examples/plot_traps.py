@@ -7,8 +7,8 @@ metrics. Which numbers give them away?
 """
 
 # %%
-# A real table is cut in three: rows that "generators" are fitted to, rows to judge against, and fresh
-# rows that show what an honest generator could reach at best.
+# A real table is cut in three: rows that "generators" are fitted to, rows to judge against, and
+# fresh rows that show what an honest generator could reach at best.
 
 import pandas as pd
 from sklearn.datasets import load_breast_cancer
@@ -20,8 +20,8 @@ train, rest = train_test_split(frame, train_size=190, stratify=frame["target"], 
 holdout, fresh = train_test_split(rest, train_size=190, stratify=rest["target"], random_state=0)
 
 # %%
-# The traps take no model at all. Interpolated rows lie between a training row and one of its neighbours;
-# the collapsed table returns the mean of every second column.
+# The traps take no model at all. Interpolated rows lie between a training row and one of its
+# neighbours; the collapsed table returns the mean of every second column.
 
 from synth_estimators import BootstrapRows, IndependentColumns, NeighborInterpolation
 
@@ -63,20 +63,22 @@ shown = [
     "membership_auc",
 ]
 values = pd.DataFrame({name: report.table["value"] for name, report in reports.items()})
-values.loc[shown].T.round(2)
+values.loc[shown].round(2)
 
 # %%
 # Each report says in words what it objects to. Fresh rows raise no objection.
 
+import textwrap
+
 for name, report in reports.items():
-    print(f"{name}:")
+    print(f"{name}:" if report.warnings else f"{name}: no objection")
     for text in report.warnings:
-        print(f"  - {text}")
+        print(textwrap.fill(text, 78, initial_indent="  - ", subsequent_indent="    "))
 
 # %%
-# Distances show two of the traps at a glance. For honest rows the distance to the nearest training
-# row is distributed as that to the nearest held-out row; copies have a spike at zero, and interpolated rows
-# a curve far to the left.
+# Distances show two of the traps at a glance. For honest rows the distance to the nearest
+# training row is distributed as that to the nearest held-out row; copies have a spike at zero,
+# and interpolated rows a curve far to the left.
 
 import matplotlib.pyplot as plt
 

@@ -181,14 +181,15 @@ def _format(table, curves, score, arguments) -> str:
     lines = [header]
     for method, curve in curves.items():
         last = table[(table["method"] == method) & (table["n_train"] == largest)][score]
-        line = [METHODS[method], f"{last.mean():.3f}", f"{last.std():.3f}"]
+        spread = f"{last.std():.3f}" if last.count() > 1 else "-"
+        line = [METHODS[method], f"{last.mean():.3f}", spread]
         line.append(f"{_ceiling(curve):.3f}")
         if arguments.goal is not None:
             need = curve.required_n(arguments.goal)
             line += [
                 _count(need.n, least),
                 _interval(need.low, need.high, least),
-                f"{need.p_reachable:.0%} of curves",
+                "unknown" if math.isnan(need.p_reachable) else f"{need.p_reachable:.0%} of curves",
             ]
         lines.append(line)
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
@@ -216,10 +217,13 @@ def _conclusion(table, curves, score, arguments) -> str:
     need = curve.required_n(arguments.goal)
     goal = f"{_name(arguments)} {arguments.goal:g}"
     if math.isinf(need.n):
+        text = f"{goal} is not reachable with {owner}, the best classifier here: its curve levels "
+        text += f"off at {_ceiling(curve):.3f}"
+        if math.isnan(need.p_reachable):
+            return f"{text}. Four sizes or more would say how sure that is."
         return (
-            f"{goal} is not reachable with {owner}, the best classifier here: its curve levels "
-            f"off at {_ceiling(curve):.3f}, and {need.p_reachable:.0%} of the resampled curves "
-            f"get to {arguments.goal:g}."
+            f"{text}, and {need.p_reachable:.0%} of the resampled curves get to "
+            f"{arguments.goal:g}."
         )
     least = table["n_train"].min()
     if need.n < least:

@@ -18,8 +18,8 @@ from synth_estimators.metrics._pairs import (
     _OneHot,
 )
 from synth_estimators.metrics._tables import (
-    check_values,
     ConstantColumnWarning,
+    check_values,
     mean_or_undefined,
     read_pair,
     result,

@@ -15,7 +15,7 @@ from synth_estimators.metrics._privacy_common import (
     read_three,
     read_trained,
 )
-from synth_estimators.metrics._tables import all_tied, cut_rows, result, undefined
+from synth_estimators.metrics._tables import cut_rows, result, undefined
 from synth_estimators.preprocessing._mixed_space import MixedSpace
 
 __all__ = [
@@ -471,8 +471,6 @@ def identifiability_score(
     share = (to_synth < to_train).mean()
     if ties == "half":
         share += 0.5 * (to_synth == to_train).mean()
-    elif all_tied(to_train, "identifiability_score"):
-        share = undefined("identifiability_score", "every training row equals another one")
     return result(
         share,
         breakdown,

@@ -25,7 +25,7 @@ from synth_estimators.model_selection._fold import (
     take_rows,
     with_labels,
 )
-from synth_estimators.model_selection._sampling import as_tables, free_name
+from synth_estimators.model_selection._sampling import as_tables, free_name, with_label
 from synth_estimators.preprocessing._columns import as_frame, is_discrete_dtype
 
 __all__ = ["compare_generators", "compare_tables"]
@@ -165,8 +165,9 @@ def compare_generators(
     seed = draw_seed(random_state)
     splits = make_splits(X, y, cv=cv, target=target, groups=groups, random_state=seed)
     frame, name = _joined(X, y)
-    if name is not None and target is None:
-        target = name
+    if name is not None:
+        discrete_columns = _with_target(discrete_columns, name, is_class_like(y))
+        target = name if target is None else target
     prepared, notes = {}, {}
     for key, generator in candidates.items():
         prepared[key], note = _prepare(generator, X, y, frame)
@@ -366,6 +367,16 @@ def _joined(X, y):
     if is_class_like(y):
         return with_labels(frame, y, name), name
     return frame.assign(**{name: pd.Series(np.asarray(y).ravel())}), name
+
+
+def _with_target(discrete_columns, name, classes):
+    """Columns that the user lists as discrete, for the table with the labels."""
+    if classes:
+        return with_label(discrete_columns, name)
+    listed = discrete_columns if isinstance(discrete_columns, str) else list(discrete_columns or ())
+    if listed and all(isinstance(item, (bool, np.bool_)) for item in listed):
+        return [*listed, False]
+    return discrete_columns
 
 
 def _prepare(generator, X, y, frame):

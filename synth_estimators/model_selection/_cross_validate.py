@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import FitFailedWarning, UndefinedMetricWarning
 
 from synth_estimators._random import draw_seed, spawn_seeds
 from synth_estimators.metrics import Panel
@@ -31,6 +31,9 @@ from synth_estimators.model_selection._sampling import (
 )
 
 __all__ = ["cross_validate_generator"]
+
+# Failures of one metric on one split; anything else is a mistake in the call and is raised.
+_METRIC_ERRORS = (ValueError, ArithmeticError, RuntimeError)
 
 
 def cross_validate_generator(
@@ -116,8 +119,8 @@ def cross_validate_generator(
         parameters of the estimator that are None. The same for every estimator.
 
     error_score : "raise" or float, default=nan
-        Value of all metrics on a split where fitting or sampling fails, with a
-        ``FitFailedWarning``, and of a metric that cannot be computed.
+        Value of all metrics on a split where fitting or sampling fails or gives rows that cannot
+        be compared, with a ``FitFailedWarning``, and of a metric that cannot be computed.
 
     verbose : int, default=0
         Passed to joblib.
@@ -187,6 +190,7 @@ def cross_validate_generator(
         "target": target,
         "discrete_columns": discrete_columns,
         "train_score": return_train_score,
+        "strict": error_score == "raise",
     }
     runs = Parallel(n_jobs=n_jobs, verbose=verbose, pre_dispatch=pre_dispatch)(
         delayed(_one_split)(
@@ -228,8 +232,12 @@ def _one_split(estimator, X, y, train, test, *, n_samples, conditional, seed, ju
         start = time.perf_counter()
         real = take_rows(X, train), take_rows(X, test)
         labels = None if run.labels is None else (take_rows(y, train), take_rows(y, test))
-        run.scores, messages = _judge(run, real, labels, seed=seed, **judge)
-        run.messages += messages
+        try:
+            run.scores, messages = _judge(run, real, labels, seed=seed, **judge)
+            run.messages += messages
+        except ValueError as exc:
+            # Rows that cannot be compared are the generator's failure on this split.
+            run.error = exc
         run.score_time = time.perf_counter() - start
     keep_samples, keep_estimator = keep
     if keep_samples and run.labels is not None:
@@ -241,7 +249,9 @@ def _one_split(estimator, X, y, train, test, *, n_samples, conditional, seed, ju
     return run
 
 
-def _judge(run, real, labels, *, names, functions, target, discrete_columns, train_score, seed):
+def _judge(
+    run, real, labels, *, names, functions, target, discrete_columns, train_score, strict, seed
+):
     """Metrics of one sample; ``train_`` ones have the training rows in place of the held-out."""
     train, synth = as_tables(real[0], run.rows)
     holdout, _ = as_tables(real[1], train)
@@ -263,7 +273,14 @@ def _judge(run, real, labels, *, names, functions, target, discrete_columns, tra
         found, texts = _panel_scores(names, rows, judged, synth, side=side, options=options)
         keywords = options | {"X_train": rows, "X_holdout": judged}
         for name, function in functions.items():
-            found[name] = _call(function, judged, synth, keywords)
+            try:
+                found[name] = _call(function, judged, synth, keywords)
+            except _METRIC_ERRORS as exc:
+                if strict:
+                    raise
+                found[name] = np.nan
+                text = f"{side}_{name} has no value: {type(exc).__name__}: {exc}"
+                messages.append((UndefinedMetricWarning, text))
         scores |= {f"{side}_{name}": value for name, value in found.items()}
         messages += texts
     return scores, list(dict.fromkeys(messages))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import UndefinedMetricWarning
 
 from synth_estimators._random import local_rng
 from synth_estimators.model_selection._curve_base import check_level
@@ -147,6 +149,11 @@ def compare_regimes(
     tables = []
     for (name, measure), part in first.groupby(["classifier", "metric"], sort=False):
         partner = second.loc[(second["classifier"] == name) & (second["metric"] == measure)]
+        if not set(part["n_train"]) & set(partner["n_train"]):
+            raise ValueError(
+                f"{regime!r} and {other!r} have no size in common for {name} and {measure}; pass "
+                "classifier= and metric= to choose what both were scored with."
+            )
         rows = _compare_curve(part, partner, n_train, n_test, rope, level)
         rows.insert(0, "classifier", name)
         rows.insert(1, "metric", measure)
@@ -251,7 +258,15 @@ def _resampled_means(scores, inflation, n_resamples, rng):
     center = np.nanmean(scores, axis=0)
     n_rows = len(scores)
     counts = (~np.isnan(scores)).sum(axis=0)
-    if n_resamples == 0 or n_rows < 2 or counts.min() < 2:
+    if n_resamples == 0:
+        return center[None]
+    if n_rows < 2 or counts.min() < 2:
+        warnings.warn(
+            "The band of an exchange rate resamples the outer folds, and a size has a score on "
+            "fewer than two of them; the band is NaN.",
+            UndefinedMetricWarning,
+            stacklevel=5,
+        )
         return center[None]
     deviation = np.nan_to_num(scores - center)
     scale = np.sqrt(inflation / (counts * (counts - 1.0)))
@@ -293,6 +308,11 @@ def fit_curves(
         else:
             scores = part.groupby(["draw", "n_train"])["score"].mean().unstack("n_train")
         lower, upper = metric_bounds(key[2])
+        # A score outside, such as an error_score, says that the range is another one.
+        if lower is not None and part["score"].min() < lower:
+            lower = None
+        if upper is not None and part["score"].max() > upper:
+            upper = None
         curves[key] = LearningCurveFit(
             InversePowerLaw(lower=lower, upper=upper),
             variance_inflation=inflation,

@@ -468,7 +468,9 @@ def fit_curve(
     ----------
     table : DataFrame
         One row for every size and draw, as ``evaluate_sample_sizes`` returns them. The columns
-        ``repeat``, ``fold`` and ``draw``, as far as they are there, tell the draws apart.
+        ``repeat``, ``fold`` and ``draw``, as far as they are there, tell the draws apart. Draws of
+        one fold share its test rows: with several folds they are averaged, and the folds are
+        resampled.
 
     score : str, default="f1_score"
         Column with the score.
@@ -529,4 +531,9 @@ def fit_curve(
         variance_inflation=variance_inflation,
         random_state=random_state,
     )
-    return fit.fit(wide.columns.to_numpy(), wide.to_numpy(dtype=np.float64))
+    splits = [name for name in ("repeat", "fold") if name in units]
+    groups = None
+    if "draw" in units and splits:
+        fold = wide.reset_index().groupby(splits).ngroup().to_numpy()
+        groups = fold if fold.max() > 0 else None
+    return fit.fit(wide.columns.to_numpy(), wide.to_numpy(dtype=np.float64), groups=groups)

@@ -71,8 +71,7 @@ class GeneratorLearningCurve(MetaEstimatorMixin, BaseEstimator):
         Sizes n: numbers of rows, or shares of the training part of the outer folds. A curve with
         a band needs four.
 
-    regimes : sequence of str, \
-            default=("real", "synth", "pilot", "augmented", "bootstrap", "smote")
+    regimes : sequence of str, default=all six
         Ways to make the training table:
 
         - "real": n real rows;
@@ -115,7 +114,8 @@ class GeneratorLearningCurve(MetaEstimatorMixin, BaseEstimator):
         Needs a ``random_state``.
 
     error_score : "raise" or float, default=nan
-        Score where a generator or a classifier fails; the reason stands in ``results_``.
+        Score where a generator or a classifier fails or a metric has no value; the reason stands
+        in ``results_``.
 
     verbose : int, default=0
         Progress messages of joblib.
@@ -595,7 +595,7 @@ def _warn_of_failures(results):
     shown = "; ".join(f"{count} x {reason}" for reason, count in reasons.head(3).items())
     warnings.warn(
         f"{len(failed)} of {len(results)} scores are missing because a generator or a classifier "
-        f"failed: {shown}. The reasons stand in results_['error'].",
+        f"failed or a metric has no value: {shown}. The reasons stand in results_['error'].",
         FitFailedWarning,
         stacklevel=4,
     )

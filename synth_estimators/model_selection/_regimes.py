@@ -109,12 +109,24 @@ def stack_rows(first: Any, second: Any) -> Any:
     return np.vstack([first, np.asarray(second)])
 
 
-def _like(frame, rows):
-    if isinstance(rows, pd.DataFrame):
-        return rows[list(frame.columns)]
+def _like(table, rows):
+    """Sampled rows with the columns of a real table, in their order."""
+    shape = np.shape(rows)
+    if len(shape) != 2 or shape[1] != table.shape[1]:
+        raise ValueError(
+            f"The generator was fitted on {table.shape[1]} columns, but its rows have the shape "
+            f"{shape}."
+        )
+    if not isinstance(table, pd.DataFrame):
+        return rows
     if hasattr(rows, "to_dict"):
-        return pd.DataFrame(rows.to_dict(as_series=False))[list(frame.columns)]
-    return pd.DataFrame(np.asarray(rows), columns=frame.columns)
+        if not isinstance(rows, pd.DataFrame):
+            rows = pd.DataFrame(rows.to_dict(as_series=False))
+        lost = [label for label in table.columns if label not in rows.columns]
+        if lost:
+            raise ValueError(f"The rows of the generator lack the column {lost[0]!r}.")
+        return rows[list(table.columns)]
+    return pd.DataFrame(np.asarray(rows), columns=table.columns)
 
 
 class _Failed:
@@ -210,6 +222,7 @@ def _pool(plan, classes, prepared, fitted, n_rows, place):
     seed = place_seed(plan.entropy, "sample", *place)
     try:
         X_gen, codes = sample_like(generator, prepared.codes, classes, n_rows, seed=seed)
+        X_gen = _like(prepared.X, X_gen)
     except CELL_ERRORS as exc:
         return _failed(plan, exc)
     order = stratified_order(codes, np.random.default_rng(seed))
@@ -320,7 +333,13 @@ def _train(plan, classes, classifier, encoded, training, test_codes, place):
     default = np.nan if plan.error_score == "raise" else float(plan.error_score)
     rows = []
     for metric in plan.scorers:
-        row = {"metric": metric, "score": scores.get(metric, default), **times, "error": error}
+        score, reason = scores.get(metric, default), error
+        if not reason and np.isnan(score):
+            # Such as the ROC AUC of test rows of one class.
+            score, reason = default, f"ValueError: {metric} has no value on these test rows"
+            if plan.error_score == "raise":
+                raise ValueError(f"{metric} has no value on the test rows of the fold {place[1]}.")
+        row = {"metric": metric, "score": score, **times, "error": reason}
         if plan.train_scores:
             row |= {"train_score": on_train.get(metric, default), "score_time": score_time}
         rows.append(row)

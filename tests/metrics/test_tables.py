@@ -40,13 +40,25 @@ N_CONTINUOUS = {
     "boundary_adherence": 1,
     "correlation_distance": 2,
     "correlation_similarity": 2,
-    # Every combination of a few categories has its double: distances are 0, nobody stands out.
-    "dcr_baseline_protection": 1,
-    "dcr_quantile_ratio": 1,
     "range_coverage": 1,
-    "singling_out_risk": 1,
     "statistic_similarity": 1,
     "wasserstein_1d": 1,
+    # Every combination of a few categories has its double: distances are 0, nobody stands out.
+    **dict.fromkeys(
+        [
+            "authenticity",
+            "dcr_baseline_protection",
+            "dcr_quantile_ratio",
+            "nn_adversarial_accuracy",
+            "prdc_coverage",
+            "prdc_density",
+            "prdc_precision",
+            "prdc_recall",
+            "privacy_loss",
+            "singling_out_risk",
+        ],
+        1,
+    ),
 }
 OF_CATEGORIES = {"category_adherence", "category_coverage"}
 OF_PAIRS = {

@@ -392,3 +392,15 @@ def test_bad_generators_and_tables_are_refused(numbers):
         result.compare("a", "b")
     with pytest.raises(ValueError, match="Unknown metric 'c2st_auc'"):
         result.compare("a", "a", metric="c2st_auc")
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_discrete_columns_of_the_table_without_labels(numbers, classes):
+    X = numbers.assign(c=np.arange(160) % 3)
+    y = np.where(X["a"] > 0, "yes", "no") if classes else X["a"].to_numpy() * 2.5
+    options = {"cv": 2, "metrics": [TRENDS], "baselines": False}
+    found = [
+        compare_generators([IndependentColumns()], X, y, discrete_columns=chosen, **options)
+        for chosen in (["c"], [False, False, True])
+    ]
+    pd.testing.assert_frame_equal(found[0].folds, found[1].folds)

@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import FitFailedWarning, UndefinedMetricWarning
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
@@ -306,3 +306,38 @@ def _trends(X_real, X_synth):
 def test_metrics_without_such_a_scale_are_refused(metric, options, message):
     with pytest.raises(ValueError, match=message):
         calibrated(metric, **options)
+
+
+def test_failing_callable_counts_as_error_score(table):
+    def odd(X_real, X_synth):
+        raise ValueError("odd rows")
+
+    with pytest.warns(UndefinedMetricWarning, match="test_odd has no value: ValueError: odd rows"):
+        results = cross_validate_generator(
+            GaussianCopula(), table, cv=2, metrics=[odd, TRENDS], error_score=-1.0
+        )
+    assert (results["test_odd"] == -1.0).all()
+    assert (results[f"test_{TRENDS}"] > 0.5).all()
+    with pytest.raises(ValueError, match="odd rows"):
+        cross_validate_generator(
+            GaussianCopula(), table, cv=2, metrics=[odd, TRENDS], error_score="raise"
+        )
+
+
+class Narrow(KernelDensity):
+    """Loses a column where the training table holds row 0."""
+
+    def fit(self, X, y=None):
+        self.lost_ = int(0 in X.index)
+        return super().fit(np.asarray(X))
+
+    def sample(self, n_samples=1, random_state=None):
+        return super().sample(n_samples, random_state)[:, self.lost_ :]
+
+
+def test_rows_that_cannot_be_compared_fail_their_split(table):
+    with pytest.warns(FitFailedWarning, match="1 of 2 fits failed .* differ in width"):
+        results = cross_validate_generator(Narrow(), table, cv=2, metrics=[TRENDS])
+    assert np.isnan(results[f"test_{TRENDS}"]).sum() == 1
+    with pytest.raises(ValueError, match="differ in width"):
+        cross_validate_generator(Narrow(), table, cv=2, metrics=[TRENDS], error_score="raise")

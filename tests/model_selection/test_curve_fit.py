@@ -269,3 +269,15 @@ def test_bands_and_required_n_cover(curve, correlation):
             reached[k] += required.low <= n <= required.high
     assert ((inside / 200 >= 0.90) & (inside / 200 <= 0.98)).all()
     assert ((reached / 200 >= 0.90) & (reached / 200 <= 0.98)).all()
+
+
+def test_fit_curve_averages_the_draws_of_a_fold():
+    folds = pd.concat(
+        [make_table(fold=fold).assign(f1_score=make_draws(fold).ravel()) for fold in range(4)]
+    )
+    fit = fit_curve(folds)
+    assert fit.n_draws_ == 4
+    means = folds.groupby(["fold", "n_train"])["f1_score"].mean().unstack()
+    same = LearningCurveFit().fit(SIZES, means.to_numpy())
+    np.testing.assert_allclose(fit.interval([640]), same.interval([640]))
+    assert fit_curve(folds[folds["fold"] == 0]).n_draws_ == 5

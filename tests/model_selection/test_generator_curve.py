@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import FitFailedWarning, UndefinedMetricWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
@@ -757,3 +757,86 @@ def test_study_survives_joblib(study, tmp_path):
     loaded = joblib.load(tmp_path / "study")
     pd.testing.assert_frame_equal(loaded.results_, study.results_)
     pd.testing.assert_frame_equal(loaded.required_n(0.9), study.required_n(0.9))
+
+
+class Turned(BaseEstimator):
+    """Gives training rows, as a frame with the columns in another order."""
+
+    def __init__(self, n_lost=0, random_state=None):
+        self.n_lost = n_lost
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        self.X_, self.y_ = X, np.asarray(y)
+        return self
+
+    def sample(self, n_samples=1, *, random_state=None):
+        return self.X_.sample(n_samples, replace=True, random_state=random_state)
+
+    def sample_labeled(self, n_samples=1, *, class_counts=None, random_state=None):
+        rng = np.random.default_rng(random_state)
+        rows = np.concatenate(
+            [rng.choice(np.flatnonzero(self.y_ == c), n) for c, n in class_counts.items()]
+        )
+        columns = list(self.X_.columns[::-1])[self.n_lost :]
+        return self.X_.iloc[rows][columns], self.y_[rows]
+
+
+def test_columns_of_sampled_rows_go_by_name():
+    X, y = classes_apart()
+    X = pd.DataFrame(X * [1.0, -1.0, 5.0], columns=["a", "b", "c"])
+    results = quick(Turned(), regimes=("real", "synth", "pilot"), scoring="accuracy").fit(X, y)
+    means = results.results_.groupby("regime")["score"].mean()
+    assert (means > 0.8).all()
+    with pytest.warns(FitFailedWarning, match="3 columns, but its rows have the shape"):
+        quick(Turned(n_lost=1), regimes=("synth",), scoring="accuracy").fit(X, y)
+
+
+def test_metric_without_a_value_has_a_reason():
+    X, y = classes_apart(100)
+    order = np.argsort(y, kind="stable")
+    halves = [(order[:70:2], order[1:40:2]), (order[::2], order[1::2])]
+    study = quick(regimes=("real",), cv=halves, train_sizes=[8, 16, 24, 32])
+    with pytest.warns(FitFailedWarning, match="roc_auc has no value"):
+        study.fit(X, y)
+    table = study.results_.query("fold == 0").set_index("metric")
+    assert table.loc["roc_auc", "score"].isna().all()
+    assert (table.loc["roc_auc", "error"] != "").all()
+    assert (table.loc["accuracy", "error"] == "").all()
+    with pytest.raises(ValueError, match="roc_auc has no value"):
+        study.set_params(error_score="raise").fit(X, y)
+
+
+def test_numeric_error_score_outside_the_range_of_the_metric():
+    class Choosy(BootstrapRows):
+        def fit(self, X, y=None):
+            if len(X) < 8:
+                raise ValueError("too few rows")
+            return super().fit(X, y)
+
+    with pytest.warns(FitFailedWarning, match="too few rows"):
+        study = quick(Choosy(), regimes=("pilot",), scoring="accuracy", error_score=-1.0).fit(
+            *classes_apart()
+        )
+    assert study.results_["score"].min() == -1.0
+    assert ("pilot", "GaussianNB", "accuracy") in study.curves_
+
+
+def test_regimes_without_a_size_in_common(study):
+    results = study.results_
+    part = results[(results["regime"] != "synth") | (results["metric"] != "accuracy")]
+    with pytest.raises(ValueError, match="no size in common for GaussianNB and accuracy"):
+        compare_regimes(part, "real", "synth", n_train=100, n_test=50)
+    kept = compare_regimes(part, "real", "synth", n_train=100, n_test=50, metric="roc_auc")
+    assert kept["n_train"].tolist() == SIZES
+
+
+def test_exchange_rate_of_one_fold_has_no_band():
+    rows = np.arange(150)
+    study = quick(
+        regimes=("real", "synth"), cv=[(rows[50:], rows[:50])], scoring="accuracy"
+    ).fit(*classes_apart())
+    with pytest.warns(UndefinedMetricWarning, match="fewer than two of them"):
+        table = study.exchange_rate()
+    assert table["low"].isna().all()
+    assert table["exchange_rate"].notna().all()
