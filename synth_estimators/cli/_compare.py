@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -262,7 +263,14 @@ def _conclusion(result: Any) -> str:
 
 
 def _adjusted(result, best, others):
-    """Holm-adjusted p-values of the best generator against each other one."""
+    """Holm-adjusted p-values of the best generator against each other one.
+
+    Which one is best was read from the same folds, so the family is that of all pairs.
+    """
     from synth_estimators.model_selection._statistics import holm
 
-    return holm([result.compare(best, other).pvalue for other in others]) if others else []
+    if not others:
+        return []
+    pairs = list(itertools.combinations([best, *others], 2))
+    adjusted = holm([result.compare(first, second).pvalue for first, second in pairs])
+    return adjusted[: len(others)].tolist()

@@ -222,8 +222,7 @@ def _conclusion(table, curves, score, arguments) -> str:
         if math.isnan(need.p_reachable):
             return f"{text}. Four sizes or more would say how sure that is."
         return (
-            f"{text}, and {need.p_reachable:.0%} of the resampled curves get to "
-            f"{arguments.goal:g}."
+            f"{text}, and {need.p_reachable:.0%} of the resampled curves get to {arguments.goal:g}."
         )
     least = table["n_train"].min()
     if need.n < least:

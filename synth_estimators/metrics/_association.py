@@ -311,6 +311,6 @@ def marginal_k_similarity(
             {"columns": [tuple(real.names[j] for j in c) for c in chosen], "score": scores}
         )
 
-    return result(
-        np.mean(scores), breakdown, details, k=usable, n_real=len(real), n_synth=len(synth)
-    )
+    # Differences of shares may leave a little less than nothing.
+    score = max(0.0, np.mean(scores))
+    return result(score, breakdown, details, k=usable, n_real=len(real), n_synth=len(synth))

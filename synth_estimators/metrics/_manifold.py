@@ -287,7 +287,7 @@ def alpha_precision_beta_recall(
     precision, recall = (
         float(1 - np.abs(levels - shares).sum() / levels.sum()) for shares in (alpha, beta)
     )
-    if not radii.any():
+    if not np.ptp(real, axis=0).any():
         precision = recall = undefined("alpha_precision_beta_recall", "all real rows are equal")
     scores = Bunch(
         alpha_precision=precision,

@@ -140,7 +140,7 @@ METRICS: dict[str, MetricInfo] = {
     "wasserstein_exact": MetricInfo(wasserstein_exact, False, 0.0, _INF, 0.0),
     "nn_adversarial_accuracy": MetricInfo(nn_adversarial_accuracy, False, 0.0, 1.0, 0.5),
     "prdc_precision": MetricInfo(prdc_precision, True, 0.0, 1.0, 1.0),
-    "prdc_recall": MetricInfo(prdc_recall, True, 0.0, 1.0, 1.0),
+    "prdc_recall": MetricInfo(prdc_recall, True, 0.0, 1.0, 1.0, (), False),
     "prdc_density": MetricInfo(prdc_density, True, 0.0, _INF, 1.0),
     "prdc_coverage": MetricInfo(prdc_coverage, True, 0.0, 1.0, 1.0),
     "alpha_precision": MetricInfo(alpha_precision, True, 0.0, 1.0, 1.0, (), False),

@@ -381,6 +381,9 @@ def calibration_gap(
         score = undefined("calibration_gap", f"no row of {empty[0]} has a usable target")
         return result(score, breakdown, {"class": []}, dropped=utility.dropped)
     known = utility.known_classes()
+    if len(known) < 2:
+        score = undefined("calibration_gap", "the real rows hold one class only")
+        return result(score, breakdown, {"class": []}, dropped=utility.dropped)
     judged = known[-1:] if len(known) <= 2 else known
     errors = {
         name: _calibration(utility, table, judged, estimator=estimator, seeds=seeds[1:])

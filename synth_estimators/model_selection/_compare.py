@@ -18,6 +18,7 @@ from synth_estimators.metrics import Panel
 from synth_estimators.metrics._panel import calibrate
 from synth_estimators.model_selection._comparison import ComparisonResult
 from synth_estimators.model_selection._fold import (
+    Sampler,
     check_n_samples,
     fit_and_sample,
     is_class_like,
@@ -390,7 +391,9 @@ def _prepare(generator, X, y, frame):
         axis=None
     )
     if plain and is_class_like(y):
-        by_class = ClassConditionalGenerator(generator)
+        by_class = ClassConditionalGenerator(
+            generator if hasattr(generator, "sample") else Sampler(generator)
+        )
         return (by_class, X, y), "Fitted by class, since they take no labels"
     note = "Fitted with the labels as a column, since they take none"
     return (generator, frame, None), note

@@ -21,8 +21,9 @@ from synth_estimators.model_selection._statistics import (
 
 __all__ = ["ComparisonResult"]
 
-# Far below independent columns one metric would drown all the others in a mean.
-_LOWEST = -1.0
+# Far below independent columns one metric would drown all the others in a mean; above real rows
+# lies chance, the more of it the fewer rows are held out.
+_LOWEST, _HIGHEST = -1.0, 1.25
 
 _ROPE = 0.01
 
@@ -82,7 +83,8 @@ class ComparisonResult:
     Notes
     -----
     The score is the mean of the calibrated metrics (0: columns independent, 1: as good as real
-    rows) that could be calibrated on every fold. Calibrated values below -1 count as -1 in it. A
+    rows) that could be calibrated on every fold. In it calibrated values below -1 count as -1 and
+    those above 1.25 as 1.25. A
     metric that has no value for one generator counts as 0 there, and is listed in ``warnings``.
     Copies of the training rows reach high scores too, so read ``flag`` beside them: it names
     ``dcr_share`` and ``membership_auc`` above 0.6 and above what chance reaches in tables of this
@@ -164,7 +166,7 @@ class ComparisonResult:
                     f"{name}: {', '.join(missing)} has no value on some fold and counts as 0 in "
                     "the score."
                 )
-        means = wide.fillna(0.0).clip(lower=_LOWEST).mean(axis=1)
+        means = wide.fillna(0.0).clip(lower=_LOWEST, upper=_HIGHEST).mean(axis=1)
         for (fold, name), value in means.items():
             scores.loc[fold, name] = value
         return scores

@@ -25,7 +25,7 @@ from synth_estimators.model_selection._fold import (
 from synth_estimators.model_selection._sampling import (
     as_tables,
     free_name,
-    join_discrete,
+    own_discrete,
     resolve,
     with_label,
 )
@@ -255,9 +255,9 @@ def _judge(
     """Metrics of one sample; ``train_`` ones have the training rows in place of the held-out."""
     train, synth = as_tables(real[0], run.rows)
     holdout, _ = as_tables(real[1], train)
-    listed = getattr(resolve(run.estimator)[0], "discrete_columns_", None)
+    listed = own_discrete(resolve(run.estimator)[0], train)
     if isinstance(discrete_columns, str) and discrete_columns == "auto" and listed is not None:
-        discrete_columns = join_discrete(train, listed)
+        discrete_columns = listed
     if labels is not None:
         name = free_name(train)
         train, holdout, synth = (

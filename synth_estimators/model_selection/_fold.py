@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils import Bunch
 from sklearn.utils.multiclass import type_of_target
@@ -22,10 +22,12 @@ from synth_estimators.model_selection._sampling import (
     is_conditional,
     label_column,
     resolve,
+    sample,
 )
 from synth_estimators.preprocessing._columns import as_frame, category_label, is_discrete_dtype
 
 __all__ = [
+    "Sampler",
     "check_n_samples",
     "fit_and_sample",
     "is_class_like",
@@ -35,6 +37,32 @@ __all__ = [
     "take_rows",
     "with_labels",
 ]
+
+
+class Sampler(BaseEstimator):
+    """Gives a pipeline that ends in a generator, or a search over them, a ``sample`` of its own.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Pipeline or search.
+    """
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def fit(self, X, y=None):
+        """Fit a clone; labels are not used."""
+        self.estimator_ = clone(self.estimator).fit(X)
+        return self
+
+    def sample(self, n_samples=1, *, random_state=None):
+        """Sample rows in data units."""
+        generator, inverses = resolve(self.estimator_)
+        rows = sample(generator, n_samples, random_state)
+        for inverse in inverses:
+            rows = inverse(rows)
+        return rows
 
 
 def take_rows(X: Any, rows: np.ndarray) -> Any:

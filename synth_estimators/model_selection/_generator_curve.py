@@ -40,7 +40,11 @@ from synth_estimators.model_selection._subsets import (
     outer_splits,
     place_seed,
 )
-from synth_estimators.model_selection._trained import resolve_classifiers, resolve_scoring
+from synth_estimators.model_selection._trained import (
+    is_plain,
+    resolve_classifiers,
+    resolve_scoring,
+)
 
 __all__ = ["GeneratorLearningCurve"]
 
@@ -319,6 +323,8 @@ class GeneratorLearningCurve(MetaEstimatorMixin, BaseEstimator):
             entropy=entropy,
             error_score=self.error_score,
             train_scores=train_scores,
+            # Decided for all folds and sizes at once, so that their classifiers see one encoding.
+            plain=self.preprocess is not None or is_plain(table),
         )
         records = self._execute(plan, regimes, table, codes, batch, splits, memory)
         self._collect(records, regimes, plan, splits)

@@ -73,6 +73,7 @@ class CurvePlan:
     entropy: int
     error_score: Any
     train_scores: bool = False
+    plain: bool = True
 
 
 def expand_regimes(regimes: Any, ratios: Any) -> tuple[Regime, ...]:
@@ -293,7 +294,7 @@ def _cell(plan, classes, regime, training, prepared, test_codes, *, n_train, pla
     encoded = training
     if not isinstance(training, _Failed):
         try:
-            encoded = encode_pair(training.X, prepared.test)
+            encoded = encode_pair(training.X, prepared.test, plain=plan.plain)
         except CELL_ERRORS as exc:
             encoded = _failed(plan, exc)
     records = []

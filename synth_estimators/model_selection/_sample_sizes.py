@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import warnings
 from contextlib import nullcontext
+from copy import copy
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -228,9 +229,13 @@ def _score_draw(size, draw, *, key, data, cv, methods, entropy):
         if data.test_table is not None:
             splits = [(table, codes, data.test_table, data.test_codes)]
         else:
+            seed = place_seed(entropy, "folds", size, draw)
             if isinstance(cv, int):
-                seed = place_seed(entropy, "folds", size, draw)
                 cv = StratifiedKFold(cv, shuffle=True, random_state=seed)
+            elif not isinstance(getattr(cv, "random_state", 0), Integral):
+                # A splitter without a seed of its own gets one, so that results repeat.
+                cv = copy(cv)
+                cv.random_state = seed
             splits = [
                 (table.take(train), codes[train], table.take(test), codes[test])
                 for train, test in cv.split(np.zeros((len(codes), 1)), codes)

@@ -16,8 +16,8 @@ __all__ = [
     "draw_rows",
     "free_name",
     "is_conditional",
-    "join_discrete",
     "label_column",
+    "own_discrete",
     "remaining_rows",
     "resolve",
     "sample",
@@ -194,9 +194,28 @@ def label_column(labels):
     return pd.Series(np.asarray(labels)).astype("category")
 
 
-def join_discrete(real, listed):
+def own_discrete(generator, real):
+    """Columns of text and those that the generator itself lists as discrete, None without a list.
+
+    What it lists goes by name, as a mask or, in an array, by position; columns that the judged
+    table does not have belong to a step of a pipeline and are passed over.
+    """
+    listed = getattr(generator, "discrete_columns_", None)
+    if listed is None:
+        listed = getattr(generator, "discrete_columns", None)
+    if listed is None or isinstance(listed, str):
+        return None
+    labels, listed = list(real.columns), list(listed)
+    if listed and all(isinstance(item, (bool, np.bool_)) for item in listed):
+        listed = [label for label, flag in zip(labels, listed, strict=False) if flag]
+    found = [
+        labels[item]
+        if item not in labels and isinstance(item, (int, np.integer)) and 0 <= item < len(labels)
+        else item
+        for item in listed
+    ]
     text = [label for label, dtype in real.dtypes.items() if is_discrete_dtype(dtype)]
-    return list(dict.fromkeys([*text, *listed]))
+    return list(dict.fromkeys([*text, *(label for label in found if label in labels)]))
 
 
 def with_label(discrete_columns, name):

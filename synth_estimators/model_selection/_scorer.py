@@ -17,8 +17,8 @@ from synth_estimators.model_selection._sampling import (
     draw_rows,
     free_name,
     is_conditional,
-    join_discrete,
     label_column,
+    own_discrete,
     remaining_rows,
     resolve,
     standardise,
@@ -308,9 +308,9 @@ class GeneratorScorer:
         keywords |= others
         if "discrete_columns" in accepted and "discrete_columns" not in keywords:
             # Columns that the generator itself takes as discrete.
-            listed = getattr(generator, "discrete_columns_", None)
+            listed = own_discrete(generator, real)
             if listed is not None:
-                keywords["discrete_columns"] = join_discrete(real, listed)
+                keywords["discrete_columns"] = listed
         # Labels of the other real rows are not known here, so they cannot join only two tables.
         if labels is not None and not others:
             name = free_name(real)

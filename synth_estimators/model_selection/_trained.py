@@ -28,6 +28,7 @@ __all__ = [
     "DEFAULT_SCORING",
     "TrainedClassifier",
     "encode_pair",
+    "is_plain",
     "judge",
     "resolve_classifiers",
     "resolve_scoring",
@@ -217,14 +218,14 @@ def is_plain(table):
     )
 
 
-def encode_pair(train: Any, test: Any) -> tuple[np.ndarray, np.ndarray]:
+def encode_pair(train: Any, test: Any, *, plain: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Numbers for a classifier: as they are, or encoded by what the training rows know.
 
-    Numeric tables without missing cells are passed on. In other tables numeric columns are
-    standardised, missing numbers filled by the median and flagged, and categories one-hot encoded,
-    all fitted on the training rows.
+    Numeric tables without missing cells are passed on, if the table that they come from is one
+    (``plain``). In other tables numeric columns are standardised, missing numbers filled by the
+    median and flagged, and categories one-hot encoded, all fitted on the training rows.
     """
-    if is_plain(train) and is_plain(test):
+    if plain and is_plain(train) and is_plain(test):
         return np.asarray(train, dtype=np.float64), np.asarray(test, dtype=np.float64)
     tables = read_tables({"X_train": train, "X_test": test})
     encoder = FoldEncoder(impute=True).fit(tables["X_train"])

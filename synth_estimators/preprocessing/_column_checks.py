@@ -107,8 +107,8 @@ def warn_of_hidden_numbers(frame: pd.DataFrame, *, name: str) -> None:
     for j, dtype in enumerate(frame.dtypes):
         if not pd.api.types.is_object_dtype(dtype):
             continue
-        column = frame.iloc[:, j]
-        kind = pd.api.types.infer_dtype(column, skipna=True)
+        column = frame.iloc[:, j].dropna()
+        kind = pd.api.types.infer_dtype(column)
         if kind in _HIDDEN_NUMBERS:
             numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
             numbers = numbers[np.isfinite(numbers)]

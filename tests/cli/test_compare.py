@@ -3,8 +3,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.utils import Bunch
 
 from synth_estimators.cli import main
+from synth_estimators.cli._compare import _adjusted
 
 REAL = ["--train", "{train}", "--holdout", "{holdout}"]
 
@@ -110,3 +112,12 @@ def test_existing_results_are_kept(tables, tmp_path, capsys):
     assert run(*words) == 2
     assert "kept.json" in capsys.readouterr().err
     assert kept.read_text() == "{}"
+
+
+def test_the_best_is_chosen_from_the_folds_so_all_pairs_are_one_family():
+    class Result:
+        def compare(self, first, second):
+            return Bunch(pvalue={"ab": 0.02, "ac": 0.03, "bc": 0.9}[first + second])
+
+    assert _adjusted(Result(), "a", ["b", "c"]) == pytest.approx([0.06, 0.06])
+    assert _adjusted(Result(), "a", []) == []

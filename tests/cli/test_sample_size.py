@@ -85,3 +85,11 @@ def test_rare_classes_are_refused_by_name(pilot, tmp_path, capsys):
     frame.to_csv(path, index=False)
     assert run("sample-size", "--data", path, "--target", "kind") == 2
     assert "class 'rare' has 5 of 200 rows" in capsys.readouterr().err
+
+
+def test_three_sizes_have_no_share_of_curves(pilot, capsys):
+    words = ["sample-size", "--data", pilot, "--target", "kind", "--goal", "0.995"]
+    assert run(*words, "--method", "knn", "--draws", "1", "--sizes", "20,40,80") == 0
+    out = capsys.readouterr().out
+    assert "nan" not in out
+    assert "Four sizes or more would say how sure that is" in out

@@ -223,8 +223,10 @@ def test_sees_dependence_says_what_shuffled_columns_do(name):
             # Grows for rows unlike any real one, which it was not made to judge.
             assert lost >= value
             return
-        # The margins are the same; alpha-precision sees a little.
-        assert lost == pytest.approx(value, abs=0.1 if name == "alpha_precision" else 1e-9)
+        # The margins are the same; alpha-precision sees a little, and the wide balls of shuffled
+        # rows hold most real ones.
+        little = name in ("alpha_precision", "prdc_recall")
+        assert lost == pytest.approx(value, abs=0.1 if little else 1e-9)
         return
     if name == "pca_c2st_auc":
         assert lost > value + 0.1

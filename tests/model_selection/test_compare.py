@@ -4,14 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import KFold, RepeatedKFold
+from sklearn.model_selection import GridSearchCV, KFold, RepeatedKFold
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from synth_estimators import BootstrapRows, GaussianCopula, IndependentColumns
 from synth_estimators.metrics import Panel, column_pair_trends_score
-from synth_estimators.model_selection import ComparisonResult, compare_generators, compare_tables
+from synth_estimators.model_selection import (
+    ComparisonResult,
+    compare_generators,
+    compare_tables,
+    make_generator_scorer,
+)
 
 TRENDS = "column_pair_trends_score"
 METRICS = [TRENDS, "energy_distance"]
@@ -404,3 +409,22 @@ def test_discrete_columns_of_the_table_without_labels(numbers, classes):
         for chosen in (["c"], [False, False, True])
     ]
     pd.testing.assert_frame_equal(found[0].folds, found[1].folds)
+
+
+def test_pipelines_and_searches_without_labels_are_fitted_by_class(numbers):
+    y = np.where(numbers["a"] > 0, "yes", "no")
+    scoring = make_generator_scorer("neg_energy_distance")
+    models = {
+        "plain": GaussianCopula(),
+        "pipeline": make_pipeline(StandardScaler(), GaussianCopula()),
+        "search": GridSearchCV(
+            make_pipeline(StandardScaler(), KernelDensity()),
+            {"kerneldensity__bandwidth": [0.1, 0.3]},
+            scoring=scoring,
+            cv=2,
+        ),
+    }
+    result = compare_generators(models, numbers, y, cv=2, metrics=[TRENDS], baselines=False)
+    assert (result.table["n_failed"] == 0).all()
+    assert (result.table[TRENDS] > 0.8).all()
+    assert any(text.startswith("Fitted by class") for text in result.warnings)

@@ -14,12 +14,14 @@ from synth_estimators import (
     ClassConditionalGenerator,
     GaussianCopula,
     IndependentColumns,
+    SequentialCART,
 )
 from synth_estimators.metrics import column_pair_trends_score, dcr_share
 from synth_estimators.model_selection import (
     calibrated,
     cross_validate_generator,
     get_generator_scorer,
+    make_generator_scorer,
 )
 
 TRENDS = "column_pair_trends_score"
@@ -341,3 +343,20 @@ def test_rows_that_cannot_be_compared_fail_their_split(table):
     assert np.isnan(results[f"test_{TRENDS}"]).sum() == 1
     with pytest.raises(ValueError, match="differ in width"):
         cross_validate_generator(Narrow(), table, cv=2, metrics=[TRENDS], error_score="raise")
+
+
+@pytest.mark.parametrize("listed", [["kind"], [False, True]])
+def test_columns_that_the_generator_lists_are_discrete(listed):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=150), "kind": rng.integers(0, 3, 150)})
+    generator = SequentialCART(discrete_columns=listed)
+    seen = []
+
+    def watch(X_real, X_synth, *, discrete_columns="auto"):
+        seen.append(discrete_columns)
+        return 0.0
+
+    cross_validate_generator(generator, table, cv=2, metrics=[watch], n_jobs=1)
+    make_generator_scorer(watch)(generator.fit(table), table)
+    assert len(seen) == 5
+    assert all(found == ["kind"] for found in seen)

@@ -833,10 +833,32 @@ def test_regimes_without_a_size_in_common(study):
 
 def test_exchange_rate_of_one_fold_has_no_band():
     rows = np.arange(150)
-    study = quick(
-        regimes=("real", "synth"), cv=[(rows[50:], rows[:50])], scoring="accuracy"
-    ).fit(*classes_apart())
+    study = quick(regimes=("real", "synth"), cv=[(rows[50:], rows[:50])], scoring="accuracy").fit(
+        *classes_apart()
+    )
     with pytest.warns(UndefinedMetricWarning, match="fewer than two of them"):
         table = study.exchange_rate()
     assert table["low"].isna().all()
     assert table["exchange_rate"].notna().all()
+
+
+def test_folds_and_sizes_share_one_encoding():
+    X, y = classes_apart()
+    X = pd.DataFrame(X * [1.0, 100.0, 0.01], columns=["a", "b", "c"])
+    X.loc[149, "b"] = np.nan
+    # The first fold never meets the missing cell, the second has it in a test row.
+    folds = [(np.arange(70), np.arange(70, 120)), (np.arange(70), np.arange(70, 150))]
+    study = quick(
+        BootstrapRows(), ColumnScales(), regimes=("real",), cv=folds, train_sizes=[20, 40, 60]
+    )
+    with pytest.warns(UserWarning, match="holds 3 sizes"):
+        study.set_params(scoring=lambda model, X, y: model.estimator.spread_).fit(X, y)
+    np.testing.assert_allclose(study.results_["score"], 1.0)
+
+
+class ColumnScales(GaussianNB):
+    """Remembers the largest standard deviation of a column."""
+
+    def fit(self, X, y):
+        self.spread_ = float(X.std(axis=0).max())
+        return super().fit(X, y)

@@ -1,8 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import make_classification
 from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import RepeatedStratifiedKFold
+from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold
 
 from synth_estimators.model_selection import _sample_sizes as module
 from synth_estimators.model_selection import evaluate_sample_sizes, fit_curve
@@ -285,3 +286,12 @@ def test_scores_have_the_law_of_the_published_implementation():
         a, b = (t.groupby(keys)[metric].agg(["mean", "var"]) for t in (ours, theirs))
         error = np.sqrt((a["var"] + b["var"]) / 24)
         assert ((a["mean"] - b["mean"]).abs() / error).max() < 4
+
+
+@pytest.mark.parametrize("seed", [None, np.random.RandomState(0)])
+def test_splitters_without_a_seed_of_their_own_repeat(seed):
+    X, y = make_classification(80, 4, random_state=0)
+    splitter = StratifiedKFold(4, shuffle=True, random_state=seed)
+    options = {"sample_sizes": [40, 80], "methods": "KNN", "n_draws": 2, "random_state": 0}
+    first, second = (evaluate_sample_sizes(X, y, cv=splitter, **options) for _ in range(2))
+    pd.testing.assert_frame_equal(first, second)
