@@ -18,8 +18,10 @@ __all__ = [
     "check_request_length",
     "check_rows",
     "check_table",
+    "clip_to_integers",
     "column_name",
     "encode_labels",
+    "integer_range",
     "slice_request",
 ]
 
@@ -220,10 +222,14 @@ def check_table(estimator: Any, X: Any, *, reset: bool, min_samples: int = 1) ->
             )
     else:
         checks = {"dtype": None, "ensure_min_samples": min_samples, "ensure_all_finite": False}
+        if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+            X = np.asarray(X, dtype=object)  # numbers beside text stay numbers
         data = validate_data(estimator, X, reset=reset, **checks)
         frame = pd.DataFrame(data)
         if data.dtype.kind == "O":
             frame = frame.infer_objects()
+    if _one_numeric_dtype(frame) and not np.isinf(frame.to_numpy()).any():
+        return frame  # wide tables of numbers are checked in one go
     for index, dtype in enumerate(frame.dtypes):
         _refuse_bad_cells(estimator, frame.iloc[:, index], dtype, index)
     return frame
@@ -234,7 +240,35 @@ def _is_polars(X):
 
 
 def _from_polars(X):
-    return pd.DataFrame({name: pd.Series(X[name].to_list()) for name in X.columns})
+    return pd.DataFrame({name: _column_from_polars(X[name]) for name in X.columns})
+
+
+def _column_from_polars(column):
+    dtype = column.dtype
+    if str(dtype) == "Date" or dtype.base_type().__name__ in ("Datetime", "Duration"):
+        values = pd.Series(column.to_numpy())
+        zone = getattr(dtype, "time_zone", None)
+        return values.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else values
+    if dtype.is_integer() and column.null_count() and hasattr(pd, f"{dtype}Dtype"):
+        return pd.Series(column.to_list(), dtype=str(dtype))  # whole numbers beside missing cells
+    return pd.Series(column.to_list())
+
+
+def _column_to_polars(column, label, dtype):
+    import polars
+
+    temporal = pd.api.types.is_datetime64_any_dtype(column.dtype)
+    if not temporal and not pd.api.types.is_timedelta64_dtype(column.dtype):
+        cells = [None if pd.isna(cell) else cell for cell in column.astype(object)]
+        return polars.Series(label, cells, dtype=dtype, strict=False)
+    index = pd.DatetimeIndex(column) if temporal else pd.TimedeltaIndex(column)
+    zone = getattr(index, "tz", None)
+    unit = index.unit if index.unit != "s" else "ms"  # polars has no seconds
+    values = (index.tz_convert("UTC").tz_localize(None) if zone else index).as_unit(unit)
+    series = polars.Series(label, values.to_numpy())
+    if zone:
+        series = series.dt.replace_time_zone("UTC").dt.convert_time_zone(str(zone))
+    return series if dtype is None else series.cast(dtype)
 
 
 def _refuse_bad_cells(estimator, column, dtype, index):
@@ -260,6 +294,21 @@ def _refuse_bad_cells(estimator, column, dtype, index):
             f"{int(np.flatnonzero(infinite)[0])}); {owner} needs finite values. Replace these "
             "cells by NaN or drop the rows."
         )
+
+
+def integer_range(dtype: Any) -> np.iinfo:
+    """Smallest and largest value of an integer dtype of numpy, pandas or Arrow."""
+    return np.iinfo(getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype)))
+
+
+def clip_to_integers(values: Any, dtype: Any) -> Any:
+    """Round numbers to whole ones that an integer dtype can hold; integers pass unchanged."""
+    if pd.api.types.is_integer_dtype(values.dtype):
+        return values
+    info = integer_range(dtype)
+    # The largest integers of 64 bits lie between two floats.
+    high = np.float64(info.max) if info.bits < 64 else np.nextafter(np.float64(info.max), 0)
+    return np.clip(np.rint(values), np.float64(info.min), high)
 
 
 def check_n_samples(n_samples: Any, *, name: str = "n_samples") -> int:
@@ -392,12 +441,16 @@ class TableSchema:
 
     integer : ndarray of bool of shape (n_features,)
         Columns whose sampled values are rounded.
+
+    index : pandas Index or None
+        The column labels of a pandas data frame with their names and levels.
     """
 
     kind: str
     columns: list | None
     dtypes: list
     integer: np.ndarray
+    index: pd.Index | None = None
 
     @classmethod
     def from_data(cls, X: Any, *, mixed: bool = False) -> TableSchema:
@@ -412,13 +465,14 @@ class TableSchema:
                 for d in set(X.dtypes)
             }
             integer = [whole[d] for d in X.dtypes]
-            return cls("pandas", list(X.columns), list(X.dtypes), np.array(integer, dtype=bool))
+            whole_columns = np.array(integer, dtype=bool)
+            return cls("pandas", list(X.columns), list(X.dtypes), whole_columns, X.columns.copy())
         if _is_polars(X):
             integer = [d.is_integer() or str(d) == "Boolean" for d in X.dtypes]
             return cls("polars", list(X.columns), list(X.dtypes), np.array(integer, dtype=bool))
         dtype = getattr(X, "dtype", None)
         dtype = np.dtype(dtype) if isinstance(dtype, np.dtype | type) else np.asarray(X).dtype
-        if dtype.kind not in "fiub":
+        if dtype.kind not in ("fiubmM" if mixed else "fiub"):
             dtype = np.dtype(object if mixed else np.float64)
         n_features = np.asarray(X).shape[1]
         return cls("array", None, [dtype], np.full(n_features, dtype.kind in "iub"))
@@ -427,9 +481,11 @@ class TableSchema:
         if pd.api.types.is_bool_dtype(dtype):
             return values >= 0.5
         if pd.api.types.is_integer_dtype(dtype):
-            info = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
-            return np.clip(np.rint(values), float(info.min), np.nextafter(float(info.max), 0))
+            return clip_to_integers(values, dtype)
         return values
+
+    def _labels(self, columns):
+        return pd.Index(columns) if self.index is None else self.index.copy()
 
     def restore(self, values: np.ndarray, *, output: str = "default", names: Any = None) -> Any:
         """Return model rows in the container and dtypes of the fitted table.
@@ -463,7 +519,7 @@ class TableSchema:
         casts = []
         for name, dtype, integer in zip(columns, self.dtypes, self.integer, strict=True):
             column = polars.col(name)
-            casts.append((column.round() if integer else column).cast(dtype))
+            casts.append((column.round() if integer else column.fill_nan(None)).cast(dtype))
         return frame.with_columns(casts)
 
     def _to_pandas(self, values, columns):
@@ -483,7 +539,7 @@ class TableSchema:
                     for j, dtype in enumerate(self.dtypes)
                 }
             )
-        frame.columns = pd.Index(columns)
+        frame.columns = self._labels(columns)
         return frame
 
     def restore_frame(self, frame: pd.DataFrame, *, output: str = "default", names: Any = None):
@@ -499,10 +555,13 @@ class TableSchema:
         """
         kind = self.kind if output == "default" else output
         if kind == "array":
-            if self.dtypes[0].kind == "O":
+            dtype = self.dtypes[0]
+            if dtype.kind == "O":
                 return frame.astype(object).to_numpy()
-            values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
-            return self._cast(values, self.dtypes[0]).astype(self.dtypes[0])
+            values = np.empty(frame.shape, dtype=dtype)
+            for j in range(frame.shape[1]):
+                values[:, j] = self._restored(frame.iloc[:, j], dtype)
+            return values
         dtypes = self.dtypes if len(self.dtypes) == frame.shape[1] else self.dtypes * frame.shape[1]
         columns = self.columns
         if columns is None:
@@ -511,24 +570,20 @@ class TableSchema:
             if self.kind == "polars":
                 return frame.set_axis(columns, axis=1)
             parts = {j: self._restored(frame.iloc[:, j], dtypes[j]) for j in range(len(columns))}
-            return pd.DataFrame(parts, index=frame.index).set_axis(pd.Index(columns), axis=1)
+            return pd.DataFrame(parts, index=frame.index).set_axis(self._labels(columns), axis=1)
         import polars
 
         wanted = dtypes if self.kind == "polars" else [None] * len(columns)
         return polars.DataFrame(
             [
-                polars.Series(
-                    str(label),
-                    [None if pd.isna(cell) else cell for cell in frame.iloc[:, j].astype(object)],
-                    dtype=wanted[j],
-                    strict=False,
-                )
+                _column_to_polars(frame.iloc[:, j], str(label), wanted[j])
                 for j, label in enumerate(columns)
             ]
         )
 
     def _restored(self, column, dtype):
-        if column.dtype == dtype:
+        # Arrays of dates may have units that pandas lacks.
+        if column.dtype == dtype or (self.kind == "array" and dtype.kind in "mM"):
             return column
         if pd.api.types.is_numeric_dtype(dtype) and pd.api.types.is_numeric_dtype(column.dtype):
             column = self._cast(column, dtype)

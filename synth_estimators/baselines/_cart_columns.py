@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from synth_estimators.preprocessing._columns import MISSING, _discrete_mask, is_discrete_dtype
+from synth_estimators._validation import integer_range
+from synth_estimators.preprocessing._columns import _discrete_mask, is_discrete_dtype
 from synth_estimators.preprocessing._forest import CellColumn
 from synth_estimators.preprocessing._numbers import NumberColumn
 
@@ -20,7 +21,28 @@ _SHOWN = 5
 
 
 def _key(value):
-    return MISSING if pd.isna(value) else value
+    """Missing cells of all kinds are one level, which no text can be taken for."""
+    return None if pd.isna(value) else value
+
+
+def _is_temporal(dtype):
+    return pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype)
+
+
+def _as_dtype(values, dtype, label):
+    """Given dates, durations or numbers in the dtype of their column; numbers may be floats."""
+    try:
+        if not _is_temporal(dtype):
+            numbers = pd.to_numeric(values)
+            whole = isinstance(numbers.dtype, np.dtype) and numbers.dtype.kind in "iu"
+            return numbers if whole else numbers.astype(float)
+        if any(isinstance(value, int | float) and not pd.isna(value) for value in values):
+            raise TypeError("numbers are no dates")
+        return values.astype(dtype)
+    except (TypeError, ValueError) as exc:
+        raise ValueError(
+            f"Condition column {str(label)!r} has dtype {dtype}, got {values.iloc[0]!r}."
+        ) from exc
 
 
 class DiscreteColumn:
@@ -29,6 +51,7 @@ class DiscreteColumn:
     smooth = False
 
     def __init__(self, column: pd.Series):
+        self._dtype = column.dtype
         levels, values = pd.factorize(column, use_na_sentinel=False)
         self._level_of = {_key(value): level for level, value in enumerate(values)}
         _, self._first_row = np.unique(levels, return_index=True)
@@ -37,10 +60,12 @@ class DiscreteColumn:
 
     def given(self, values: pd.Series, label: Any) -> tuple[np.ndarray, np.ndarray, None]:
         """Cells of given values, and training rows with these values."""
+        if _is_temporal(self._dtype):
+            values = _as_dtype(values, self._dtype, label)
         raw, distinct = pd.factorize(values, use_na_sentinel=False)
         levels = [self._level_of.get(_key(value), -1) for value in distinct]
         if -1 in levels:
-            known = [str(value) for value in self._level_of]
+            known = [v.item() if isinstance(v, np.generic) else v for v in self._level_of]
             shown = f"{known[:_SHOWN]}" + (
                 f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
             )
@@ -104,7 +129,17 @@ class ValueColumn:
 
     def given(self, values: pd.Series, label: Any) -> tuple[np.ndarray, np.ndarray, Any]:
         """Cells of given values, training rows with the nearest ones, and the values."""
-        column, numbers = self._parse(values, label)
+        dtype = self._numbers.dtype
+        column = _as_dtype(values, dtype, label)
+        numbers = NumberColumn(column).values
+        if pd.api.types.is_integer_dtype(dtype):
+            limits = integer_range(dtype)
+            beyond = (column < limits.min) | (column > limits.max)
+            if beyond.any():
+                raise ValueError(
+                    f"Condition column {str(label)!r} has dtype {dtype}, which cannot hold "
+                    f"{column[beyond].tolist()[0]!r}."
+                )
         missing = np.isnan(numbers)
         if np.isinf(numbers).any() or (missing.any() and not self._has_missing):
             what = "infinite" if np.isinf(numbers).any() else "missing"
@@ -115,17 +150,6 @@ class ValueColumn:
         cells = self._rank(numbers)
         nearest = np.where(missing, len(self._distinct), np.rint(np.nan_to_num(cells)))
         return cells, self._first_row[nearest.astype(np.intp)], column.array
-
-    def _parse(self, values, label):
-        kind = self._numbers.dtype
-        temporal = not pd.api.types.is_numeric_dtype(kind)
-        try:
-            column = values.astype(kind) if temporal else pd.to_numeric(values).astype(float)
-        except (TypeError, ValueError) as exc:
-            raise ValueError(
-                f"Condition column {str(label)!r} has dtype {kind}, got {values.iloc[0]!r}."
-            ) from exc
-        return column, NumberColumn(column).values
 
 
 def read_columns(

@@ -200,6 +200,8 @@ class ClassConditionalGenerator(ClassConditionalMixin, MetaEstimatorMixin, BaseG
 
     def _fit_class(self, index, rows, seed, params):
         generator = _set_seeds(clone(self.generator), seed)
+        if self._frame_rows:
+            generator.set_output(transform="default")  # frames, whatever is set outside
         try:
             return generator.fit(rows, **params)
         except InvalidParameterError:

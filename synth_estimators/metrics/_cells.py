@@ -8,8 +8,15 @@ import numpy as np
 
 from synth_estimators.metrics._one_kind import column_means, missing_shares, read_kind
 from synth_estimators.metrics._tables import category_shares
+from synth_estimators.preprocessing._columns import MISSING
 
 __all__ = ["category_adherence", "category_coverage", "missing_value_similarity"]
+
+
+def _without_empty(scores, real):
+    """NaN for columns that are missing altogether in both tables."""
+    empty = [labels == [MISSING] for labels in real.categories]
+    return np.where(empty, np.nan, scores)
 
 
 def category_coverage(
@@ -49,6 +56,7 @@ def category_coverage(
     for k in range(len(scores)):
         wanted = category_shares(real, k) > 0
         scores[k] = (category_shares(synth, k)[wanted] > 0).mean()
+    scores = _without_empty(scores, real)
     return column_means("category_coverage", real, synth, scores, real.discrete, breakdown)
 
 
@@ -85,6 +93,7 @@ def category_adherence(
     for k in range(len(scores)):
         known = category_shares(real, k) > 0
         scores[k] = known[synth.codes[:, k]].mean()
+    scores = _without_empty(scores, real)
     return column_means("category_adherence", real, synth, scores, real.discrete, breakdown)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from synth_estimators.preprocessing._column_checks import take_infinite
+from synth_estimators.preprocessing._column_checks import take_infinite, warn_of_empty_columns
 from synth_estimators.preprocessing._columns import (
     MISSING,
     _align,
@@ -53,6 +53,9 @@ class GeneTable:
 
     n_nonfinite : ndarray of int of shape (n_genes,)
         Infinite cells that were taken as missing.
+
+    has_values : ndarray of bool of shape (n_genes,)
+        Genes with at least one cell that is not missing.
     """
 
     def __init__(self, source, positions, names, *, scale, width, name, real):
@@ -62,10 +65,13 @@ class GeneTable:
         self.totals = np.zeros(self.n_rows)
         self.n_negative = np.zeros(len(names), dtype=int)
         self.n_nonfinite = np.zeros(len(names), dtype=int)
+        self.has_values = np.ones(len(names), dtype=bool)
         for part, block in self._read_blocks():
             self.n_nonfinite[part] = self._infinite_cells(block, part)
             self.n_negative[part] = self._negative_cells(block, part)
-            self.totals += np.nansum(self._clean(block), axis=1)
+            counts = self._clean(block)
+            self.has_values[part] = ~np.isnan(counts).all(axis=0)
+            self.totals += np.nansum(counts, axis=1)
 
     def __len__(self):
         return self.n_rows
@@ -225,6 +231,9 @@ def read_genes(
         )
         for name, (cells, order) in placed.items()
     )
+    if not real.has_values.any():
+        raise ValueError("X_real holds missing cells only; pass rows with at least one value.")
+    warn_of_empty_columns({"X_real": real.has_values, "X_synth": synth.has_values}, names)
     return real, synth
 
 

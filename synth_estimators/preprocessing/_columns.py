@@ -18,6 +18,7 @@ from synth_estimators.preprocessing._column_checks import (
     warn_of_hidden_numbers,
     warn_of_infinite,
 )
+from synth_estimators.preprocessing._numbers import nanoseconds
 
 __all__ = [
     "MISSING",
@@ -261,10 +262,7 @@ def _temporal(column, *, label, name, delta):
         column = parsed
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    index = pd.TimedeltaIndex(column) if delta else pd.DatetimeIndex(column)
-    values = index.as_unit("ns").asi8.astype(np.float64)
-    values[np.asarray(index.isna())] = np.nan
-    return values
+    return nanoseconds(pd.TimedeltaIndex(column) if delta else pd.DatetimeIndex(column))
 
 
 def _numeric(column, *, label, name):

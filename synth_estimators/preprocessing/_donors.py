@@ -25,6 +25,7 @@ class DonorTable:
 
     def __init__(self, frame: pd.DataFrame):
         self.columns = frame.columns
+        self._dtypes = list(frame.dtypes)
         dtypes = set(frame.dtypes)
         plain = all(isinstance(dtype, np.dtype) and dtype.kind in "fiub" for dtype in dtypes)
         self._block = self._cells = None
@@ -40,18 +41,24 @@ class DonorTable:
         """Whole rows: an array for a table of one numeric type, else a data frame."""
         if self._cells is None:
             return self._block[rows]
-        return self._frame([cells.take(rows) for cells in self._cells])
+        return self._frame([self.take_column(j, rows) for j in range(len(self._cells))])
 
     def take_column(self, j: int, rows: np.ndarray) -> Any:
         """Cells of one column."""
-        return self._block[rows, j] if self._cells is None else self._cells[j].take(rows)
+        if self._cells is None:
+            return self._block[rows, j]
+        # With the dtype, as text would be read anew.
+        return pd.Series(self._cells[j].take(rows), dtype=self._dtypes[j])
 
     def draw_cells(self, n_samples: int, rng: np.random.Generator) -> Any:
         """Every cell from a random row of its own, in the container of ``take_rows``."""
         n_rows = len(self)
         if self._cells is not None:
             return self._frame(
-                [cells.take(rng.integers(n_rows, size=n_samples)) for cells in self._cells]
+                [
+                    self.take_column(j, rng.integers(n_rows, size=n_samples))
+                    for j in range(len(self._cells))
+                ]
             )
         values = np.empty((n_samples, self._block.shape[1]), dtype=self._block.dtype)
         step = max(1, _BLOCK_ELEMENTS // self._block.shape[1])

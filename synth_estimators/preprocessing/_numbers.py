@@ -7,12 +7,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["NumberColumn"]
+from synth_estimators._validation import clip_to_integers
+from synth_estimators.preprocessing._column_checks import check_numeric
+
+__all__ = ["NumberColumn", "nanoseconds"]
 
 _MAX_DECIMALS = 6
 
+# Nanoseconds of the units in which dates and durations are kept.
+_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+
 # Nanoseconds of a day, an hour, a minute, a second, a millisecond, a microsecond.
 _RESOLUTIONS = (86_400_000_000_000, 3_600_000_000_000, 60_000_000_000, 10**9, 10**6, 10**3)
+
+
+def nanoseconds(index: pd.DatetimeIndex | pd.TimedeltaIndex) -> np.ndarray:
+    """Dates or durations as floats, also those beyond the years that nanoseconds can count."""
+    values = index.asi8.astype(np.float64) * _UNITS[index.unit]
+    values[np.asarray(index.isna())] = np.nan
+    return values
 
 
 class NumberColumn:
@@ -30,6 +43,11 @@ class NumberColumn:
 
     decimals : int or None
         Decimals that all values are rounded to; None if there are more than six.
+
+    Raises
+    ------
+    ValueError
+        For columns of other types, such as periods.
     """
 
     def __init__(self, column: pd.Series):
@@ -41,22 +59,30 @@ class NumberColumn:
             self._temporal = pd.TimedeltaIndex
         if self._temporal is not None:
             index = self._temporal(column)
-            self.values = index.as_unit("ns").asi8.astype(np.float64)
-            self.values[np.asarray(index.isna())] = np.nan
+            self.values = nanoseconds(index)
             self.decimals = 0
-            self._unit = self._resolution(self.values[~np.isnan(self.values)])
+            self._unit, self._zone = index.unit, getattr(index, "tz", None)
+            self._step = self._resolution(index.asi8[~np.asarray(index.isna())], _UNITS[index.unit])
         else:
-            self.values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            self.values = self._floats(column)
             whole = pd.api.types.is_integer_dtype(self.dtype)
             single = getattr(self.dtype, "itemsize", 8) < 8
             self.decimals = 0 if whole else self._count_decimals(self.values, single)
-            self._unit = None
 
     @staticmethod
-    def _resolution(values):
-        for unit in _RESOLUTIONS:
-            if (np.remainder(values, unit) == 0).all():
-                return unit
+    def _floats(column):
+        try:
+            return column.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError):
+            check_numeric(column, label=column.name, name="X")
+            raise
+
+    @staticmethod
+    def _resolution(counts, unit):
+        """Largest common step of whole units, from days down; on integers, which are exact."""
+        for step in (resolution // unit for resolution in _RESOLUTIONS if resolution > unit):
+            if (counts % step == 0).all():
+                return step
         return 1
 
     @staticmethod
@@ -64,9 +90,11 @@ class NumberColumn:
         known = values[np.isfinite(values)]
         if known.size == 0 or np.abs(known).max() > 1e15:
             return None
+        tolerance = 1e-7 if single else 1e-12
+        # Rounding errors are as large as the largest value; tiny values are no errors.
+        slack = tolerance * min(1.0, np.abs(known).max())
         for decimals in range(_MAX_DECIMALS + 1):
-            tolerance = 1e-7 if single else 1e-12
-            if np.allclose(known, np.round(known, decimals), rtol=tolerance, atol=tolerance):
+            if np.allclose(known, np.round(known, decimals), rtol=tolerance, atol=slack):
                 return decimals
         return None
 
@@ -86,15 +114,17 @@ class NumberColumn:
             return self._restore_time(values)
         if self.decimals is not None:
             values = np.round(values, self.decimals)
+        if pd.api.types.is_integer_dtype(self.dtype):
+            values = clip_to_integers(values, self.dtype)
         return pd.Series(values).astype(self.dtype).array
 
     def _restore_time(self, values):
         missing = np.isnan(values)
-        whole = np.rint(np.where(missing, 0.0, values) / self._unit).astype(np.int64) * self._unit
-        whole[missing] = pd.NaT.value
+        steps = np.rint(np.where(missing, 0.0, values) / (self._step * _UNITS[self._unit]))
+        counts = steps.astype(np.int64) * self._step
+        counts[missing] = pd.NaT.value
         if self._temporal is pd.TimedeltaIndex:
-            return pd.Series(whole.view("timedelta64[ns]")).astype(self.dtype).array
-        zone = getattr(self.dtype, "tz", None)
-        index = pd.DatetimeIndex(whole.view("datetime64[ns]"), tz="UTC" if zone else None)
-        index = index.tz_convert(zone) if zone else index
+            return pd.Series(counts.view(f"timedelta64[{self._unit}]")).astype(self.dtype).array
+        index = pd.DatetimeIndex(counts.view(f"datetime64[{self._unit}]"))
+        index = index.tz_localize("UTC").tz_convert(self._zone) if self._zone else index
         return pd.Series(index).astype(self.dtype).array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from synth_estimators.preprocessing._columns import MISSING, is_discrete_dtype
+from synth_estimators.preprocessing._columns import is_discrete_dtype
 from synth_estimators.preprocessing._numbers import NumberColumn
 
 __all__ = ["OrdinalCodes", "needs_codes"]
@@ -106,4 +106,5 @@ class OrdinalCodes:
 
 
 def _key(value):
-    return MISSING if pd.isna(value) else value
+    """Missing cells of all kinds are one level, which no text can be taken for."""
+    return None if pd.isna(value) else value

@@ -105,9 +105,8 @@ def test_broken_synthetic_tables_are_refused(name, case):
         {"k": "float", "flag": "str", "label": "category", "group": "string"},
         {"k": "str", "flag": "float"},
         {"k": "Int64", "flag": "boolean"},
-        {"k": "object", "flag": "object"},
     ],
-    ids=["float", "text", "nullable", "object"],
+    ids=["float", "text", "nullable"],
 )
 @pytest.mark.parametrize("name", TABLE_METRICS)
 def test_forms_of_one_value_agree_without_a_word(name, form):
@@ -262,6 +261,20 @@ def test_real_rows_without_a_value_are_refused():
         _call("energy_distance", nothing, SYNTH)
     with pytest.raises(ValueError, match="X_train holds missing cells only"):
         exact_copy_share(X_train=nothing, X_synth=SYNTH)
+
+
+@pytest.mark.parametrize("name", ["category_coverage", "category_adherence"])
+def test_categories_missing_in_both_tables_are_left_out(name):
+    with pytest.warns(UndefinedMetricWarning, match=f"{name} is undefined"):
+        assert np.isnan(METRICS[name].function([None, None], [None]))
+
+
+def test_genes_without_a_count_are_warned_of_or_refused():
+    counts = pd.DataFrame(np.random.default_rng(0).poisson(5.0, size=(20, 2)), columns=["g0", "g1"])
+    with pytest.warns(UserWarning, match="1 columns are missing altogether in X_synth"):
+        METRICS["library_size_distance"].function(counts, counts.assign(**{"g0": np.nan}))
+    with pytest.raises(ValueError, match="X_real holds missing cells only"):
+        METRICS["library_size_distance"].function(counts * np.nan, counts)
 
 
 def test_folds_are_lowered_with_a_warning():

@@ -21,7 +21,11 @@ FAST = {
     "utility_gap": {"estimator": "logistic", "target": "label"},
     "trts_score": {"estimator": "logistic", "target": "label"},
     "augmentation_gain": {"estimator": "logistic", "target": "label"},
-    "feature_importance_agreement": {"estimator": "logistic", "target": "label"},
+    "feature_importance_agreement": {
+        "estimator": "logistic",
+        "target": "label",
+        "n_permutations": 1,
+    },
     "all_targets_utility": {"estimator": "logistic"},
     "calibration_gap": {"estimator": "logistic", "target": "label"},
 }
