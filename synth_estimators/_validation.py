@@ -424,6 +424,15 @@ def check_class_counts(
     return drawn
 
 
+def _same_index(first, second):
+    return (
+        (type(first) is type(second) or isinstance(second, pd.RangeIndex))
+        and first.dtype == second.dtype
+        and list(first.names) == list(second.names)
+        and first.equals(second)
+    )
+
+
 @dataclass
 class TableSchema:
     """What a fitted table looked like, so that sampled rows can be returned in kind.
@@ -443,7 +452,8 @@ class TableSchema:
         Columns whose sampled values are rounded.
 
     index : pandas Index or None
-        The column labels of a pandas data frame with their names and levels.
+        The column labels of a pandas data frame if they have names, levels or a dtype of their
+        own.
     """
 
     kind: str
@@ -465,8 +475,10 @@ class TableSchema:
                 for d in set(X.dtypes)
             }
             integer = [whole[d] for d in X.dtypes]
-            whole_columns = np.array(integer, dtype=bool)
-            return cls("pandas", list(X.columns), list(X.dtypes), whole_columns, X.columns.copy())
+            labels = list(X.columns)
+            # Kept only where the list alone does not give the index back.
+            index = None if _same_index(pd.Index(labels), X.columns) else X.columns.copy()
+            return cls("pandas", labels, list(X.dtypes), np.array(integer, dtype=bool), index)
         if _is_polars(X):
             integer = [d.is_integer() or str(d) == "Boolean" for d in X.dtypes]
             return cls("polars", list(X.columns), list(X.dtypes), np.array(integer, dtype=bool))

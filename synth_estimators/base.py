@@ -215,6 +215,8 @@ class BaseGenerator(BaseEstimator):
     def _mixed_score(self, X: Any, sample_weight: Any) -> float:
         frame = check_table(self, X, reset=False)
         rows = self._sample(len(frame), np.random.default_rng(self._sample_seed))
+        if not isinstance(rows, pd.DataFrame):
+            rows = pd.DataFrame(rows, columns=frame.columns)
         space = MixedSpace().fit(frame)
         return -energy_distance(
             space.transform(frame), space.transform(rows), weight_x=sample_weight

@@ -195,6 +195,13 @@ def _evaluate_parser(verbs: Any) -> None:
         help="column to predict; adds how well models trained on the rows predict it",
     )
     parser.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="leave out a column of every table, for example an identifier; repeat for more",
+    )
+    parser.add_argument(
         "--metrics",
         choices=("fast", "standard", "all"),
         default="standard",
@@ -232,7 +239,11 @@ def _compare_parser(verbs: Any) -> None:
     )
     parser.add_argument("--cv", type=_count, default=5, help="folds of --data (default: 5)")
     parser.add_argument(
-        "--drop", action="append", default=[], metavar="COLUMN", help="leave out a column of --data"
+        "--drop",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="leave out a column of every table; repeat for more",
     )
     parser.add_argument(
         "--train", type=Path, metavar="FILE", help="real rows that --synthetic was made from"

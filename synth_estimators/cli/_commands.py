@@ -42,10 +42,7 @@ def run_fit(arguments: argparse.Namespace) -> int:
     check_suffix(output, (".joblib",), option="--output")
     check_output(output, force=arguments.force, inputs=[arguments.data])
     frame = read_table(arguments.data, option="--data")
-    for name in arguments.drop:
-        if name not in frame.columns:
-            raise CliError(f"--drop: no column {name!r}; {known_names(frame.columns, name)}")
-    frame = frame.drop(columns=arguments.drop)
+    frame = drop_columns(frame, arguments.drop)
     if arguments.drop_missing:
         frame = drop_missing(frame)
     X, y, position, target = frame, None, None, arguments.target
@@ -76,8 +73,8 @@ def run_fit(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_features(X: pd.DataFrame) -> None:
-    """Refuse text and empty cells in words of the command line."""
+def _check_features(X: pd.DataFrame, *, way_out: str = "take --generator SequentialCART") -> None:
+    """Refuse text and empty cells in words of the command line, and name a way out."""
     import pandas as pd
 
     for name, column in X.items():
@@ -85,16 +82,25 @@ def _check_features(X: pd.DataFrame) -> None:
             example = column.dropna().iloc[0] if column.notna().any() else None
             raise CliError(
                 f"column {name!r} holds no numbers (for example {example!r}); name it with "
-                "--target if it holds the labels, leave it out with --drop, or take --generator "
-                "SequentialCART."
+                f"--target if it holds the labels, leave it out with --drop, or {way_out}."
             )
     empty = X.isna().sum()
     if empty.any():
         name = empty.index[empty.to_numpy() > 0][0]
         raise CliError(
             f"column {name!r} has {empty[name]} empty cells; fill them, leave such rows out "
-            "with --drop-missing, or take --generator SequentialCART."
+            f"with --drop-missing, or {way_out}."
         )
+
+
+def drop_columns(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Leave out columns by name."""
+    for name in names:
+        if name not in frame.columns:
+            raise CliError(f"--drop: no column {name!r}; {known_names(frame.columns, name)}")
+    if names and not set(frame.columns) - set(names):
+        raise CliError("--drop leaves no column to work with.")
+    return frame.drop(columns=names)
 
 
 def drop_missing(frame: pd.DataFrame) -> pd.DataFrame:
@@ -317,6 +323,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     if arguments.html is not None:
         require("jinja2", extra="report", purpose="--html")
     train = read_table(arguments.train, option="--train")
+    train = drop_columns(train, arguments.drop)
     tables = {
         name: _same_columns(read_table(path, option=f"--{name}"), train, arguments, f"--{name}")
         for name, path in files.items()
@@ -338,9 +345,10 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         random_state=arguments.seed,
     )
     against = "training rows" if holdout is None else f"{len(holdout)} held-out real rows"
+    columns = "1 column" if train.shape[1] == 1 else f"{train.shape[1]} columns"
     print(
         f"{len(tables['synthetic'])} synthetic rows against {against} "
-        f"({len(train)} training rows, {train.shape[1]} columns)\n"
+        f"({len(train)} training rows, {columns})\n"
     )
     print(format_report(report))
     if arguments.json is not None:
@@ -354,6 +362,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
 def _same_columns(frame, train, arguments, option):
     path = getattr(arguments, option.lstrip("-"))
+    frame = frame.drop(columns=arguments.drop, errors="ignore")
     missing = [name for name in train.columns if name not in frame.columns]
     extra = [name for name in frame.columns if name not in train.columns]
     if missing:

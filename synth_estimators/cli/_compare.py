@@ -8,7 +8,7 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synth_estimators.cli._commands import check_target, parse_settings
+from synth_estimators.cli._commands import check_target, drop_columns, parse_settings
 from synth_estimators.cli._io import (
     TABLE_SUFFIXES,
     CliError,
@@ -96,13 +96,16 @@ def _compare_files(arguments: argparse.Namespace) -> Any:
         raise CliError("--synthetic needs --train and --holdout, the real rows to compare with.")
     if arguments.data is not None or arguments.generator:
         raise CliError("give either --data and --generator, or --synthetic files, not both.")
-    train = read_table(arguments.train, option="--train")
+    train = drop_columns(read_table(arguments.train, option="--train"), arguments.drop)
     holdout = read_table(arguments.holdout, option="--holdout")
+    # Other tables may lack a column that is left out anyway.
+    holdout = holdout.drop(columns=arguments.drop, errors="ignore")
     tables: dict[str, pd.DataFrame] = {}
     for name, path in map(_named_path, arguments.synthetic):
         if name in tables:
             raise CliError(f"--synthetic: two tables are called {name!r}; write NAME={path}.")
-        tables[name] = read_table(path, option="--synthetic")
+        table = read_table(path, option="--synthetic")
+        tables[name] = table.drop(columns=arguments.drop, errors="ignore")
     target = arguments.target
     if target is not None and target not in train.columns:
         raise CliError(f"--target: no column {target!r}; {known_names(train.columns, target)}")
@@ -151,10 +154,7 @@ def _compare_generators(arguments: argparse.Namespace) -> Any:
     if arguments.train is not None or arguments.holdout is not None:
         raise CliError("--train and --holdout belong to --synthetic; --data is split in folds.")
     frame = read_table(arguments.data, option="--data")
-    for name in arguments.drop:
-        if name not in frame.columns:
-            raise CliError(f"--drop: no column {name!r}; {known_names(frame.columns, name)}")
-    frame = frame.drop(columns=arguments.drop)
+    frame = drop_columns(frame, arguments.drop)
     X, y, target = frame, None, arguments.target
     if target is not None:
         X, y = split_target(frame, target, source=f"--data {arguments.data}")

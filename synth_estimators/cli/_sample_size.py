@@ -80,7 +80,7 @@ def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series]:
         frame = drop_missing(frame)
     X, y = split_target(frame, arguments.target, source=f"--data {arguments.data}")
     y = check_target(y)
-    _check_features(X)
+    _check_features(X, way_out="encode it as numbers first")
     return X, y
 
 

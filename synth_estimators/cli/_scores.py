@@ -176,7 +176,8 @@ def format_report(report: Any) -> str:
     ]
     explained = (
         "Score: 0 at the floor, 1 at the limit; - where the two cannot be told apart. Privacy "
-        "metrics have the value of fresh rows as their limit."
+        "metrics have the value of fresh rows as their limit. The page of --html defines every "
+        "metric."
     )
     parts = [texts[0], rule, *texts[1:], "", textwrap.fill(explained, 100), "", report.verdict]
     return "\n".join([*parts, *notes])

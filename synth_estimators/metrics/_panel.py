@@ -26,9 +26,25 @@ __all__ = ["Panel", "calibrate", "shuffle_columns"]
 
 _N_SHUFFLES = 3
 
-# A limit and a floor closer than this many standard deviations of the floor say nothing.
+# A limit and a floor closer than this many standard deviations of the floor say nothing, nor do
+# those that rounding separates.
 _NOISE = 3.0
+_ROUNDING = 1e-9
 
+# Two shuffles suffice where they differ by less than this share of their way to the limit: that is
+# fourteen standard deviations or more.
+_SETTLED = 0.1
+
+
+# Their axes fit the training rows better than any others, which so are no example of fresh rows;
+# the limit is the theoretical value.
+_LEARN_FROM_TRAIN = ("pca_c2st_auc",)
+
+# Below one half nothing was told apart: only chance gets there.
+_CHANCE_BELOW = ("c2st_auc", "pca_c2st_auc")
+
+# A target with more labels than this, and in every second row another one, is an identifier.
+_MOST_CLASSES = 20
 
 # Fresh rows have p-values of any size.
 _P_VALUES = ("c2st_test", "mmd_test")
@@ -55,13 +71,23 @@ def calibrate(name: str, value: float, limit: float, floors: Any) -> float:
     if not info.sees_dependence or is_privacy(name) or name in _P_VALUES:
         return float("nan")
     floors = np.asarray(floors, dtype=np.float64)
+    if name in _CHANCE_BELOW:
+        value, limit, floors = (np.maximum(part, info.ideal) for part in (value, limit, floors))
     if np.isfinite(info.low) and info.low < info.ideal < info.high:
         value, limit, floors = (-np.abs(part - info.ideal) for part in (value, limit, floors))
     spread = limit - floors.mean()
     noise = floors.std(ddof=1) if floors.size > 1 else 0.0
-    if not np.isfinite(spread) or spread == 0 or abs(spread) < _NOISE * noise:
+    least = max(_NOISE * noise, _ROUNDING * max(abs(limit), abs(floors.mean())))
+    if not np.isfinite(spread) or abs(spread) <= least:
         return float("nan")
     return float((value - floors.mean()) / spread)
+
+
+def _settled(runs, limit):
+    """Whether two values of the floor are so far from the limit that a third adds nothing."""
+    if len(runs) < 2:
+        return False
+    return abs(runs[0] - runs[1]) < _SETTLED * abs(np.mean(runs) - limit)
 
 
 def _harmonised(table):
@@ -213,6 +239,12 @@ class Panel:
             target = names[target]
         self.target = target
         classes = _is_classification(frame[target], discrete_columns, "auto")
+        n_values, n_rows = frame[target].nunique(), int(frame[target].notna().sum())
+        if classes and n_values > max(_MOST_CLASSES, n_rows / 2):
+            raise ValueError(
+                f"target={target!r} has {n_values} different values in {n_rows} rows; expected "
+                "class labels or numbers. Is it an identifier?"
+            )
         self.task = "classification" if classes else "regression"
         self._class_target = [target] if classes else []
 
@@ -260,7 +292,7 @@ class Panel:
         """
         return self._frames[name]
 
-    def _measure(self, synth, names, *, breakdown=False, real=None):
+    def _measure(self, synth, names, *, breakdown=False, real=None, trtr=None):
         """Compute metrics for one harmonised table; a Bunch for each, and the warnings."""
         holdout = self._frames.get("X_holdout")
         if real is None:
@@ -271,7 +303,7 @@ class Panel:
             "X_train": self._frames["X_train"],
             "X_holdout": holdout,
         }
-        groups, options = group_names(names), self._options()
+        groups, options = group_names(names), {**self._options(), "trtr": trtr}
         parts = Parallel(n_jobs=self.n_jobs)(
             delayed(run_group)(group, members, tables, options, breakdown)
             for group, members in groups.items()
@@ -353,7 +385,7 @@ class Panel:
 
         Training rows against the holdout rows; for privacy metrics the value of rows that nobody
         has seen (holdout rows, or the theoretical value). Without holdout rows the theoretical
-        value of all metrics.
+        value of all metrics, as always for two-sample tests on components of the training rows.
 
         Parameters
         ----------
@@ -376,7 +408,7 @@ class Panel:
         privacy = [name for name in self.names if is_privacy(name)]
         known = [name for name in privacy if "X_holdout" in METRICS[name].needs]
         fresh = [name for name in privacy if name not in known]
-        judged = [name for name in self.names if name not in privacy]
+        judged = [name for name in self.names if name not in (*privacy, *_LEARN_FROM_TRAIN)]
         found, _ = self._measure(self._cut(n_rows), judged)
         # Fresh rows beside the training rows: the holdout in the place of the synthetic table.
         found |= self._measure(self._frames["X_holdout"], fresh)[0]
@@ -394,7 +426,8 @@ class Panel:
         Returns
         -------
         floor : dict of float
-            Mean over three shuffles; NaN for privacy metrics, which have no such floor.
+            Mean over three shuffles, two where these nearly agree; NaN for privacy metrics, which
+            have no such floor.
         """
         floors = self._all_floors(n_rows)
         return {name: float(values.mean()) for name, values in floors.items()}
@@ -405,12 +438,20 @@ class Panel:
             judged = [name for name in self.names if not is_privacy(name)]
             blind = {name for name in judged if not METRICS[name].sees_dependence}
             runs: dict[str, list[float]] = {name: [] for name in judged}
+            limit = self.limit(n_rows)
+            # The model trained on real rows is the same for every table of this many rows.
+            trtr = limit.get("trtr_score") if "X_holdout" in self._frames else None
             for number, seed in enumerate(spawn_seeds(self.seed, _N_SHUFFLES)):
                 # Metrics blind to dependence need one shuffle to show it.
-                names = [name for name in judged if number == 0 or name not in blind]
+                names = [
+                    name
+                    for name in judged
+                    if number == 0 or not (name in blind or _settled(runs[name], limit[name]))
+                ]
                 if not names:
                     continue
-                for name, bunch in self._measure(shuffle_columns(frame, seed), names)[0].items():
+                found, _ = self._measure(shuffle_columns(frame, seed), names, trtr=trtr)
+                for name, bunch in found.items():
                     runs[name].append(float(bunch.score))
             self._floors[len(frame)] = {
                 name: np.array(runs.get(name, [np.nan])) for name in self.names

@@ -11,10 +11,11 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import Bunch
 
+from synth_estimators._random import draw_seed
 from synth_estimators.metrics._manifold import alpha_precision_beta_recall, prdc
 from synth_estimators.metrics._registry import METRICS
 from synth_estimators.metrics._two_sample import c2st_auc
-from synth_estimators.metrics._utility import utility_gap
+from synth_estimators.metrics._utility import tstr_score, utility_gap
 
 __all__ = [
     "EXPRESSION",
@@ -254,8 +255,20 @@ def _c2st(names, tables, options):
     return {"c2st_auc": test, "c2st_score": Bunch(**{**test, "score": closeness})}
 
 
+def _gap(tables, options):
+    """Scores of models trained on synthetic and on real rows; the latter may be known."""
+    known = options.get("trtr")
+    if known is None:
+        return _call(utility_gap, tables, options, breakdown=True)
+    rows, keywords = _keywords(tstr_score, tables, options, whole=False)
+    # The seed that utility_gap gives both of its models.
+    keywords["random_state"] = draw_seed(keywords["random_state"])
+    found = tstr_score(rows["X_real"], rows["X_synth"], **keywords, breakdown=True)
+    return Bunch(**{**found, "score": known - found.score, "tstr": found.score, "trtr": known})
+
+
 def _utility(names, tables, options):
-    gap = _call(utility_gap, tables, options, breakdown=True)
+    gap = _gap(tables, options)
     if gap.trtr > 0:
         ratio = gap.tstr / gap.trtr
     else:

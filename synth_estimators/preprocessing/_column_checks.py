@@ -92,9 +92,14 @@ def warn_of_empty_columns(has_values: dict[str, np.ndarray], columns: list) -> N
                 )
 
 
-def warn_of_foreign_categories(real: set, synth: set, *, label: Any, name: str) -> None:
-    """Warn of a column none of whose synthetic categories is known, as by another spelling."""
-    if real and synth and not real & synth:
+def warn_of_foreign_categories(
+    real: set, synth: set, *, label: Any, name: str, identifier: bool = False
+) -> None:
+    """Warn of a column none of whose synthetic categories is known, as by another spelling.
+
+    Values of an ``identifier``, other ones in every row, are new in any table.
+    """
+    if real and synth and not real & synth and not identifier:
         warnings.warn(
             f"No category of column {str(label)!r} of {name} occurs in a real table (real: "
             f"{sorted(real)[:3]}, {name}: {sorted(synth)[:3]}); is it spelt in another way?",

@@ -35,6 +35,9 @@ MISSING = "<NA>"
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 _SHOWN = 5
 
+# Columns with another category in this share of more cells than so many hold identifiers.
+_IDENTIFIER, _FEW_CELLS = 0.9, 20
+
 
 @dataclass
 class MixedTable:
@@ -412,7 +415,14 @@ def _split(frames, reference, columns, mask, synthetic, known_categories):
             has_values[name][j] = bool(labels)
             if name in synthetic:
                 real = set().union(*(there[other] for other in there if other not in synthetic))
-                warn_of_foreign_categories(real, labels, label=columns[j], name=name)
+                n_cells = sum(len(frames[other]) for other in there if other not in synthetic)
+                warn_of_foreign_categories(
+                    real,
+                    labels,
+                    label=columns[j],
+                    name=name,
+                    identifier=n_cells > _FEW_CELLS and len(real) >= _IDENTIFIER * n_cells,
+                )
         ordered = known + sorted(seen.difference(known))
         lookup = {label: index for index, label in enumerate(ordered)}
         for name, (raw, labels, _) in found.items():

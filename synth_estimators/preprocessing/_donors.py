@@ -28,7 +28,8 @@ class DonorTable:
         self._dtypes = list(frame.dtypes)
         dtypes = set(frame.dtypes)
         plain = all(isinstance(dtype, np.dtype) and dtype.kind in "fiub" for dtype in dtypes)
-        self._block = self._cells = None
+        self._block: Any = None
+        self._cells: Any = None
         if plain and (len(dtypes) == 1 or all(dtype.kind == "f" for dtype in dtypes)):
             self._block = np.array(frame.to_numpy(), order="C")
         else:

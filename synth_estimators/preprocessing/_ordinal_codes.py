@@ -32,6 +32,7 @@ class OrdinalCodes:
 
     def __init__(self, frame: pd.DataFrame):
         self.columns = frame.columns
+        self._dtypes = list(frame.dtypes)
         self._levels = {}
         self._donors = {}
         self._numbers = {}
@@ -95,7 +96,9 @@ class OrdinalCodes:
         for j in range(len(self.columns)):
             if j in self._levels:
                 rank = np.clip(np.rint(codes[:, j]), 0, len(self._levels[j]) - 1)
-                columns[j] = self._donors[j].take(rank.astype(np.intp))
+                # With the dtype, as text would be read anew.
+                levels = self._donors[j].take(rank.astype(np.intp))
+                columns[j] = pd.Series(levels, dtype=self._dtypes[j])
             else:
                 values = codes[:, j]
                 if j in self._flagged:

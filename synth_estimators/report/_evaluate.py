@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from importlib import metadata
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from synth_estimators._random import spawn_seeds
 from synth_estimators.metrics import (
     Panel,
     alpha_precision_beta_recall,
+    association_distance,
     column_pair_trends_score,
     column_shapes_score,
 )
@@ -30,6 +33,9 @@ _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy")
 # Pairs kept in the report, and columns that get a section of their own on the page.
 _N_PAIRS = 15
 _N_SECTIONS = 40
+
+# Different texts in as many rows are no chance.
+_LEAST_IDENTIFIERS = 20
 
 # Most columns of which all pairs are looked at once more.
 _MAX_PAIRED = 2_000
@@ -238,8 +244,12 @@ def evaluate_synthetic(
         sizes=sizes,
         has_holdout=has_holdout,
         rest=_other_pairs(panel, rows, list(collapsed)),
+        kept=lambda: _kept_association(panel, rows, list(collapsed)),
+        identifiers=_identifiers(rows.train),
     )
-    verdict, fidelity, privacy = write_verdict(table, findings, has_holdout=has_holdout)
+    verdict, fidelity, privacy = write_verdict(
+        table, findings, has_holdout=has_holdout, n_rows=min(sizes.values())
+    )
     return EvaluationReport(
         verdict=verdict,
         warnings=findings,
@@ -319,6 +329,42 @@ def _other_pairs(panel, rows, collapsed):
         for key, table in tables.items()
     }
     return {**scores, "calibrated": calibrate(name, *scores.values())}
+
+
+def _kept_association(panel, rows, collapsed):
+    """Share of the association between columns that is left: 1 as in training rows, 0 none.
+
+    Each table is compared with its own shuffled columns, so that columns that are off do not count.
+    """
+    n_columns = rows.train.shape[1] - len(collapsed)
+    if not 2 <= n_columns <= _MAX_PAIRED:
+        return float("nan")
+    n_rows = min(len(rows.train), len(rows.synthetic))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        train, synth = (
+            table.drop(columns=collapsed).iloc[:n_rows].reset_index(drop=True)
+            for table in (rows.train, rows.synthetic)
+        )
+        one, other = (shuffle_columns(train, seed) for seed in spawn_seeds(panel.seed, 2))
+        noise = association_distance(one, other)
+        found, whole = (
+            association_distance(table, shuffle_columns(table, panel.seed)) - noise
+            for table in (synth, train)
+        )
+    return found / whole if whole > noise else float("nan")
+
+
+def _identifiers(frame):
+    """Text columns with another value in every training row."""
+    found = []
+    for place, name in enumerate(frame.columns):
+        column = frame.iloc[:, place]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            n = int(column.notna().sum())
+            if n >= _LEAST_IDENTIFIERS and column.nunique() == n:
+                found.append(name)
+    return found
 
 
 def _messages(measured):

@@ -20,6 +20,9 @@ __all__ = ["render_fragment", "render_page"]
 # Columns listed in the compact table below those with a section of their own.
 _N_LISTED = 200
 
+# Smaller numbers are what rounding leaves of 0.
+_ROUNDING = 1e-12
+
 _SHOWN_NUMBERS = ("missing", "distinct", "mean", "sd", "min", "median", "max")
 
 
@@ -30,7 +33,7 @@ def _number(value: Any, digits: int = 3) -> str:
     if isinstance(value, (int, np.integer)):
         return f"{int(value):,}"
     value = float(value)
-    if value == 0:
+    if abs(value) < _ROUNDING:
         return "0"
     if abs(value) >= 1e6:
         return f"{value:.2e}"
@@ -129,11 +132,6 @@ def _column_sections(report) -> list[dict[str, Any]]:
             }
         )
     return sections
-
-
-def _cell(key: str, numbers: dict) -> str:
-    value = numbers.get(key)
-    return _percent(value) if key == "missing" else _number(value)
 
 
 def _column_light(row) -> str:

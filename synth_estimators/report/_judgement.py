@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import hypergeom
 
 from synth_estimators.metrics import METRICS
 from synth_estimators.report._definitions import define
@@ -20,7 +22,8 @@ class Finding(NamedTuple):
     ----------
     kind : str
         "dependence_lost", "copied_rows", "interpolated_rows", "collapsed_columns",
-        "distinguishable", "missing_cells", "nonfinite_cells" or "not_judged".
+        "distinguishable", "missing_cells", "nonfinite_cells", "few_rows", "identifiers" or
+        "not_judged".
 
     severity : {"serious", "caution", "note"}
         How much it weighs.
@@ -80,6 +83,15 @@ _RISK_GOOD = 0.03
 # Columns count as independent up to this share of the way from the floor to the limit.
 _INDEPENDENT = 0.3
 
+# Share of the association between columns from which on they are not called independent.
+_KEPT = 0.2
+
+# Copies that chance alone brings less often than this are no chance.
+_COPY_CHANCE = 0.01
+
+# Fewer rows than this can only show what is coarse; a verdict needs this many.
+_FEW_ROWS, _TOO_FEW_ROWS = 50, 20
+
 _PRIVACY_EXTRA = ("beta_recall_train", "authenticity_train")
 
 #: Direction of the risk of the added rows: beta-recall rises, authenticity falls.
@@ -135,6 +147,10 @@ def _fidelity_light(name, row, n_rows, n_columns):
     if name in _TWO_SIDED:
         gap = abs(value - limit)
     else:
+        if np.isfinite(info.low) and info.low < info.ideal < info.high:
+            # Beyond an ideal inside the range there is nothing to reach; chance gets there.
+            bound = min if info.greater_is_better else max
+            value, limit = bound(value, info.ideal), bound(limit, info.ideal)
         gap = limit - value if info.greater_is_better else value - limit
     bounded = np.isfinite(info.low) and np.isfinite(info.high)
     if bounded or name == "prdc_density" or define(name).section == "use":
@@ -197,9 +213,11 @@ def _copied_share(table, sizes):
     if np.isnan(share):
         return 0.0
     usual = 0.0 if np.isnan(usual) else usual
-    variance = max(usual * (1 - usual), 1e-4) * (1 / sizes["synthetic"] + 1 / sizes["other"])
-    excess = share - usual
-    return excess if excess > max(0.01, 4 * np.sqrt(variance)) else 0.0
+    n, m = sizes["synthetic"], sizes["other"]
+    copies, among = round(share * n), round(usual * m)
+    # Fisher's exact test: could as many copies fall among the synthetic rows by chance?
+    chance = hypergeom.sf(copies - 1, n + m, copies + among, n)
+    return share - usual if share - usual > 0.01 and chance < _COPY_CHANCE else 0.0
 
 
 def _copies(table, copied):
@@ -246,11 +264,12 @@ def _closeness(table, sizes, copied):
     )
 
 
-def _dependence(table, rest):
+def _dependence(table, rest, kept):
     """Columns that no longer belong together.
 
     ``rest`` holds the pair trends of the columns that did not collapse; the others would fail for
-    that reason alone.
+    that reason alone. ``kept`` measures the share of the dependence that is left, for tables that
+    differ from real ones by more than that.
     """
     shapes = table["light"].get("column_shapes_score") == "good"
     keys = ("value", "limit", "floor", "calibrated")
@@ -266,6 +285,8 @@ def _dependence(table, rest):
     if not scores or max(scores) > _INDEPENDENT:
         return None
     if pairs is not None and rest is None and table["light"]["column_pair_trends_score"] == "good":
+        return None
+    if kept is not None and kept() > _KEPT:
         return None
     alone = "every column looks right on its own, but " if shapes else ""
     numbers = ", ".join(
@@ -338,6 +359,31 @@ def _nonfinite(columns):
     )
 
 
+def _few_rows(sizes):
+    least = min(sizes.values())
+    if least >= _FEW_ROWS:
+        return None
+    return Finding(
+        "few_rows",
+        "note",
+        f"Few rows: the smallest table has {least}. Chance moves every number by so much that only "
+        "coarse faults show.",
+    )
+
+
+def _identifiers(names):
+    if not names:
+        return None
+    one = len(names) == 1
+    return Finding(
+        "identifiers",
+        "note",
+        f"Identifiers: every row of the training table has another text in {_listed(names)}. "
+        "Nothing there can agree, and distances between rows are blurred; leave "
+        f"{'this column' if one else 'these columns'} out of all tables.",
+    )
+
+
 def _sizes_note(sizes, has_holdout):
     if not has_holdout:
         return Finding(
@@ -366,6 +412,8 @@ def find_traps(
     sizes: dict[str, int],
     has_holdout: bool,
     rest: dict | None = None,
+    kept: Callable[[], float] | None = None,
+    identifiers: Sequence = (),
 ) -> list[Finding]:
     """List what a careful reader would object to, the gravest first.
 
@@ -389,16 +437,25 @@ def find_traps(
     rest : dict or None
         Pair trends of the columns that did not collapse, where some did: ``value``, ``limit``,
         ``floor`` and ``calibrated``.
+
+    kept : callable or None
+        Share of the association between columns that the synthetic rows keep; asked for only
+        where dependence seems lost.
+
+    identifiers : sequence
+        Columns with another text in every training row.
     """
     copied = _copied_share(table, sizes)
     found = [
         _copies(table, copied),
         _closeness(table, sizes, copied),
         _collapse(collapsed),
-        _dependence(table, rest),
+        _dependence(table, rest, kept),
         _distinguishable(table, columns),
         _missing(table),
         _nonfinite(columns),
+        _few_rows(sizes),
+        _identifiers(identifiers),
         _sizes_note(sizes, has_holdout),
     ]
     return [finding for finding in found if finding is not None]
@@ -411,9 +468,11 @@ def _worst(lights: Any) -> str:
 
 
 def write_verdict(
-    table: pd.DataFrame, findings: list[Finding], *, has_holdout: bool
+    table: pd.DataFrame, findings: list[Finding], *, has_holdout: bool, n_rows: int
 ) -> tuple[str, str, str]:
     """Sum a report up in two sentences.
+
+    Fewer than 20 rows (``n_rows`` of the smallest table) bring no good verdict, only a bad one.
 
     Returns
     -------
@@ -445,5 +504,11 @@ def write_verdict(
     else:
         # One light alone may be chance; a serious leak shows in a finding.
         privacy = "fair" if private.count("poor") + private.count("fair") > 1 else "good"
-    text = f"{_HEADLINES[fidelity]}. {_PRIVACY_HEADLINES[privacy]}."
+    if n_rows < _TOO_FEW_ROWS:
+        fidelity = "poor" if kinds & {"dependence_lost", "collapsed_columns"} else "none"
+        privacy = privacy if privacy == "poor" else "none"
+    headline = _HEADLINES[fidelity]
+    if fidelity == "none" and n_rows < _TOO_FEW_ROWS:
+        headline = f"With {n_rows} rows in the smallest table fidelity cannot be judged"
+    text = f"{headline}. {_PRIVACY_HEADLINES[privacy]}."
     return text, fidelity, privacy

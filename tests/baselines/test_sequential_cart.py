@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from synth_estimators.baselines import SequentialCART
+from synth_estimators.baselines._cart_columns import ValueColumn
 from synth_estimators.metrics import membership_auc
 
 BOTH = pytest.mark.parametrize("privacy", ["private", "classic"])
@@ -245,6 +246,12 @@ def test_pickled_model_samples_the_same_rows(mixed):
     pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(cart)).sample(30), cart.sample(30))
 
 
+def test_halves_of_the_rows_differ_between_columns(mixed):
+    forests = SequentialCART(random_state=0).fit(mixed)._forests[1:]
+    halves = {tuple(np.sort(forest.trees_[0]._donors)) for forest in forests}
+    assert len(halves) == len(forests)
+
+
 # Dithering
 
 
@@ -258,6 +265,22 @@ def test_dithered_values_are_new_and_keep_the_margin(rng):
     assert (rows["x"] == 0).mean() == pytest.approx(0.15, abs=0.025)
     assert stats.ks_2samp(rows["x"], X["x"]).pvalue > 0.01
     assert rows["n"].isin(range(20)).all()
+
+
+def test_dithered_values_stay_near_those_of_the_donors(rng):
+    values = pd.Series(rng.exponential(size=3000))
+    cells, moved = ValueColumn(values, smooth=True).dithered(np.arange(3000), rng)
+    # noise of a tenth of a standard deviation
+    assert 0.985 < stats.spearmanr(values, moved)[0] < 0.999
+    assert 0.985 < stats.spearmanr(cells, values)[0] < 0.999
+    np.testing.assert_array_equal(np.argsort(cells), np.argsort(np.asarray(moved)))
+    assert np.std(moved) == pytest.approx(values.std(), rel=0.05)
+
+
+def test_values_that_repeat_are_not_dithered(rng):
+    X = pd.DataFrame({"step": 10 * rng.integers(0, 150, 400), "x": rng.normal(size=400)})
+    rows = SequentialCART(smooth="quantile", random_state=0).fit(X).sample(500)
+    assert rows["step"].isin(X["step"]).all()
 
 
 def test_dithered_values_keep_decimals_range_and_missing_cells(rng):

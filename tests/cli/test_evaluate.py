@@ -166,3 +166,13 @@ def test_table_is_aligned_and_marks_what_is_missing():
         "one     0.91   12.3",
         "two      n/a      -",
     ]
+
+
+def test_columns_can_be_left_out(files, tmp_path, capsys):
+    train = pd.read_csv(files["train"])
+    train.assign(id=range(len(train))).to_csv(files["train"], index=False)
+    assert main([*_words(files), "--metrics", "fast"]) == 2
+    assert "lacks the column 'id'" in capsys.readouterr().err
+    assert main([*_words(files), "--metrics", "fast", "--drop", "id"]) == 0
+    assert main([*_words(files), "--drop", "ids"]) == 2
+    assert "did you mean 'id'" in capsys.readouterr().err

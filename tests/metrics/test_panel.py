@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import UndefinedMetricWarning
 
+from synth_estimators._random import spawn_seeds
 from synth_estimators.metrics import (
     METRICS,
     Panel,
@@ -78,12 +79,41 @@ def test_calibrated_counts_the_distance_from_an_ideal_inside_the_range():
     assert calibrate("beta_recall", 0.8, 0.5, [0.1]) == pytest.approx(0.25)
     assert calibrate("beta_recall", 0.2, 0.5, [0.1]) == pytest.approx(0.25)
     assert calibrate(SEEING, 0.95, 0.9, [0.8]) == pytest.approx(1.5)
+    # A tree test below one half told nothing apart.
+    assert calibrate("c2st_auc", 0.6, 0.4, [1.0]) == pytest.approx(0.8)
 
 
 def test_calibrated_is_nan_where_floor_and_limit_drown_in_noise():
     assert np.isnan(calibrate(SEEING, 0.9, 0.95, [0.93, 0.90, 0.96]))
     assert np.isnan(calibrate(SEEING, 0.9, 0.9, [0.9]))
     assert np.isnan(calibrate("dcr_share", 0.9, 0.5, [0.5]))
+
+
+def test_calibrated_is_nan_where_rounding_alone_separates_floor_and_limit():
+    limit = 0.0131
+    assert np.isnan(calibrate("energy_distance", 0.01, limit, np.full(3, limit * (1 + 1e-15))))
+
+
+def test_floor_is_the_mean_of_shuffles_and_knows_the_score_of_real_rows(tables):
+    train, holdout, _ = tables
+    names = ["column_pair_trends_score", "tstr_score", "trtr_score", "utility_gap"]
+    panel = Panel(train, holdout, target="g", metrics=names, random_state=0)
+    whole = panel.floor()
+    apart = [
+        panel._measure(shuffle_columns(panel.frame("X_train"), seed), names)[0]
+        for seed in spawn_seeds(panel.seed, 3)
+    ]
+    for name in names:
+        runs = panel._all_floors()[name]
+        expected = [part[name].score for part in apart][: len(runs)]
+        np.testing.assert_allclose(runs, expected)
+        assert whole[name] == pytest.approx(np.mean(expected))
+
+
+def test_axes_of_the_training_rows_do_not_make_the_limit():
+    wide = np.random.default_rng(0).normal(size=(3, 40, 80))
+    panel = Panel(wide[0], wide[1], metrics=["pca_c2st_auc"])
+    assert panel.limit() == {"pca_c2st_auc": 0.5}
 
 
 def test_limits_of_privacy_are_those_of_fresh_rows(tables):

@@ -16,6 +16,10 @@ def test_calendar_columns_follow_from_the_day(day):
     assert find_determined([season, day, month]) == {0: 1, 2: 1}
 
 
+def test_the_finest_column_is_looked_up_from(day):
+    assert find_determined([day // 15, day // 5, day], exclude=[1]) == {0: 2}
+
+
 def test_of_two_names_of_one_thing_one_is_kept():
     code = np.repeat(np.arange(5), 30)
     assert find_determined([code, 4 - code]) == {0: 1}

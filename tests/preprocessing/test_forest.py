@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.tree import DecisionTreeClassifier
 
+from synth_estimators.preprocessing import _forest
 from synth_estimators.preprocessing._forest import CellColumn, DonorForest, normal_scores
 
 CLASSIC = {"n_trees": 1, "honest": False, "min_samples_leaf": 5, "backoff": 0.0}
@@ -99,6 +100,49 @@ def test_honest_trees_draw_from_the_other_half(predictors, target):
     assert len({tuple(sorted(tree._donors)) for tree in forest.trees_}) == 4
 
 
+def test_rows_that_make_the_splits_are_no_donors(predictors, target, monkeypatch):
+    halves = []
+
+    class Spy(_forest._Encoder):
+        def __init__(self, columns, rows, outcome):
+            halves.append(rows)
+            super().__init__(columns, rows, outcome)
+
+    monkeypatch.setattr(_forest, "_Encoder", Spy)
+    forest = DonorForest(**PRIVATE).fit(predictors, target, 0)
+    for structure, tree in zip(halves, forest.trees_, strict=True):
+        np.testing.assert_array_equal(np.sort(np.r_[structure, tree._donors]), np.arange(400))
+
+
+def test_every_cell_is_drawn_from_a_random_tree(predictors, target, rng):
+    class Marked:
+        def __init__(self, mark):
+            self.mark = mark
+
+        def draw(self, cells, rows, rng):
+            return np.full(len(rows), self.mark)
+
+    forest = DonorForest(**PRIVATE).fit(predictors, target, 0)
+    forest.trees_ = [Marked(mark) for mark in range(4)]
+    first, second = (forest.draw([], 10_000, rng) for _ in range(2))
+    # five standard errors of a share of 10,000 cells
+    np.testing.assert_allclose(np.bincount(first) / 10_000, 0.25, atol=0.022)
+    assert (first == second).mean() == pytest.approx(0.25, abs=0.022)
+
+
+def test_nodes_without_donors_are_left_even_without_backoff(rng):
+    x = numbers(rng.normal(size=60))
+    forest = DonorForest(n_trees=20, honest=True, min_samples_leaf=1, backoff=0.0)
+    forest.fit([x], numbers(rng.normal(size=60)), 0)
+    empty = 0
+    for tree in forest.trees_:
+        empty += int((tree._count == 0).sum())
+        assert (tree._leave[tree._count == 0] == 1).all()
+        assert (tree._leave[tree._count > 0] == 0).all()
+    assert empty > 0
+    assert forest.draw([x.cells], 60, rng).max() < 60
+
+
 def test_subtrees_are_ranges_of_donors(predictors, target):
     """Counts of a node are the sums of its children, those of the root are all donors."""
     tree = DonorForest(**CLASSIC).fit(predictors, target, 0).trees_[0]
@@ -133,6 +177,21 @@ def test_levels_are_ordered_by_the_outcome(rng):
     home = tree._tree.apply(tree._encoder.encode([levels], np.arange(4000)))
     assert len(np.unique(home[high])) <= 2
     assert not set(home[high]) & set(home[~high])
+
+
+def test_code_of_a_level_is_its_shrunk_mean():
+    levels = np.repeat([0, 1, 2], [20, 5, 1])
+    outcome = np.repeat([1.0, -1.0, 6.0], [20, 5, 1])[:, None]
+    mean = outcome.mean()
+    effects = [(n * (value - mean)) / (n + 5) for n, value in ((20, 1), (5, -1), (1, 6))]
+    codes = _forest._level_codes(levels, 3, outcome)
+    np.testing.assert_allclose(codes[:, 0], effects / np.abs(effects).max(), rtol=1e-6)
+
+
+def test_levels_get_a_second_code_if_one_does_not_separate_them():
+    levels = np.repeat(np.arange(4), 50)
+    assert _forest._level_codes(levels, 4, levels).shape == (4, 2)
+    assert _forest._level_codes(levels, 4, levels // 2).shape == (4, 1)
 
 
 def test_targets_of_very_many_levels_keep_their_rule(rng):

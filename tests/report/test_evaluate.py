@@ -4,12 +4,15 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.utils import Bunch
 
 from synth_estimators.baselines import NeighborInterpolation
-from synth_estimators.metrics import METRICS, ConstantColumnWarning
+from synth_estimators.metrics import METRICS, ConstantColumnWarning, Panel
 from synth_estimators.metrics._panel import shuffle_columns
 from synth_estimators.report import EvaluationReport, Finding, evaluate_synthetic
 from synth_estimators.report._definitions import SECTIONS, define
+from synth_estimators.report._evaluate import _kept_association
+from synth_estimators.report._judgement import _dependence, add_lights
 
 
 def draw(seed, n=300):
@@ -147,6 +150,65 @@ def test_duplicates_by_nature_are_no_copies():
     report = evaluate_synthetic(*tables, metrics=QUICK)
     assert report.table.loc["exact_copy_share", "value"] == 1.0
     assert kinds(report) == []
+
+
+def test_one_copy_in_a_coarse_table_may_be_chance():
+    def coarse(seed):
+        return pd.DataFrame(np.random.default_rng(seed).integers(0, 60, size=(60, 2)) / 10)
+
+    rows = coarse(2)
+    rows.iloc[0] = coarse(0).iloc[0]
+    assert kinds(judge(rows, coarse(0), coarse(1))) == []
+    rows.iloc[:12] = coarse(0).iloc[:12]
+    assert "copied_rows" in kinds(judge(rows, coarse(0), coarse(1)))
+
+
+def test_noise_in_every_cell_is_not_called_independence():
+    rows = draw(2)
+    rows["age"] += 0.3 * np.random.default_rng(0).normal(size=len(rows))
+    rows["income"] *= 3.0
+    table = pd.DataFrame(
+        {"value": [0.5], "limit": [0.9], "floor": [0.5], "calibrated": [0.0], "light": ["poor"]},
+        index=["column_pair_trends_score"],
+    )
+    assert _dependence(table, None, lambda: 0.1).kind == "dependence_lost"
+    assert _dependence(table, None, lambda: 0.6) is None
+    panel = Panel(draw(0), draw(1), metrics=QUICK)
+
+    def kept(frame):
+        return _kept_association(panel, Bunch(train=draw(0), synthetic=frame), [])
+
+    assert kept(draw(0)) > 0.9
+    assert kept(rows) > 0.7
+    assert abs(kept(shuffle_columns(draw(2), 0))) < 0.15
+
+
+def test_tree_test_below_one_half_is_no_limit_to_reach():
+    row = {"value": 0.53, "limit": 0.45, "floor": 0.98, "calibrated": 1.0}
+    table = pd.DataFrame([row], index=["c2st_auc"])
+    assert add_lights(table, n_rows=1500, n_columns=5)["light"].item() == "good"
+
+
+def test_few_rows_bring_no_good_verdict():
+    report = judge(draw(2, n=8))
+    assert kinds(report) == ["few_rows"]
+    assert (report.fidelity, report.privacy) == ("none", "none")
+    assert "8 rows" in report.verdict
+    copies = judge(draw(0).iloc[:8])
+    assert "copied_rows" in kinds(copies)
+    assert copies.privacy == "poor"
+
+
+@pytest.mark.filterwarnings("error:No category")
+def test_identifiers_are_noted_not_taken_for_another_spelling():
+    def named(seed):
+        return draw(seed).assign(id=[f"{seed}-{j}" for j in range(300)])
+
+    report = judge(named(2), named(0), named(1))
+    assert kinds(report) == ["identifiers"]
+    assert "'id'" in str(report.warnings[0])
+    with pytest.raises(ValueError, match=r"'id' has 300 different values .* identifier"):
+        judge(named(2), named(0), named(1), target="id")
 
 
 def test_interpolated_rows_are_called_interpolated():
