@@ -414,7 +414,8 @@ def _split(frames, reference, columns, mask, synthetic, known_categories):
         for name, labels in there.items():
             has_values[name][j] = bool(labels)
             if name in synthetic:
-                real = set().union(*(there[other] for other in there if other not in synthetic))
+                real = set(known) - {MISSING}
+                real = real.union(*(there[other] for other in there if other not in synthetic))
                 n_cells = sum(len(frames[other]) for other in there if other not in synthetic)
                 warn_of_foreign_categories(
                     real,
@@ -429,7 +430,9 @@ def _split(frames, reference, columns, mask, synthetic, known_categories):
             translate = np.array([lookup.get(label, -1) for label in labels], dtype=np.intp)
             codes[name][:, k] = translate[raw]
         categories.append(ordered)
-    warn_of_empty_columns(has_values, columns)
+    if known_categories is None:
+        # Else the first table is a template of one row, and its gaps mean nothing.
+        warn_of_empty_columns(has_values, columns)
     return {
         name: MixedTable(
             columns, mask, blocks[name], codes[name], categories, counts[name], singles[name]

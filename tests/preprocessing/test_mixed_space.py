@@ -1,4 +1,5 @@
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -115,3 +116,13 @@ def test_neighbours_and_names(table):
     assert space.n_features_in_ == 3
     with pytest.raises(ValueError, match="'space' parameter of MixedSpace"):
         MixedSpace(space="polar").fit(table)
+
+
+def test_a_gap_in_the_first_row_means_nothing():
+    frame = pd.DataFrame({"a": [np.nan, 1.0, 2.0], "b": ["x", "y", None]})
+    space = MixedSpace().fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(space.transform(frame)).all()
+        # Nor does it matter that these rows lack the category of the first one.
+        assert np.isfinite(space.transform(frame[1:2])).all()
