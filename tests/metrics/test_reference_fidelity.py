@@ -187,6 +187,20 @@ class TestKnownDefectsOfAPeerAreNotOurs:
         renamed = [table["g"].map({"a": "c", "b": "b", "c": "a"}).to_frame() for table in letters]
         assert column_shapes_score(*renamed) == column_shapes_score(*letters) == 1.0
 
+    @pytest.mark.parametrize("synth", ["points_fresh", "points_synth"])
+    def test_distance_to_the_closest_record_keeps_its_unit(self, synth):
+        # The peer stretches the distances to [0, 1], so that rows ten times closer look the same.
+        (real, rows), peer = self.value("synthcity_nearest_syn_neighbor_distance", synth)
+        space = MixedSpace(space="identity").fit(real)
+        distance = space.kneighbors(real, rows)[0][:, 0]
+        stretched = (distance - distance.min()) / (distance.max() - distance.min() + 1e-8)
+        assert stretched.mean() == pytest.approx(peer, abs=1e-9)
+        nearer = real + 0.1 * (rows.to_numpy()[space.kneighbors(real, rows)[1][:, 0]] - real)
+        closest = np.linalg.norm(nearer - real, axis=1)
+        assert closest.mean() == pytest.approx(0.1 * distance.mean())
+        squeezed = (closest - closest.min()) / (closest.max() - closest.min())
+        assert squeezed.mean() == pytest.approx(peer, abs=1e-6)
+
     @pytest.mark.parametrize("name", ["inv_kl", "chi2"])
     def test_measures_that_depend_on_added_constants_are_not_offered(self, name):
         assert not any(name in metric for metric in metrics.METRICS)
