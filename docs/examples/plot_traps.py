@@ -72,8 +72,8 @@ import textwrap
 
 for name, report in reports.items():
     print(f"{name}:" if report.warnings else f"{name}: no objection")
-    for text in report.warnings:
-        print(textwrap.fill(text, 78, initial_indent="  - ", subsequent_indent="    "))
+    for finding in report.warnings:
+        print(textwrap.fill(str(finding), 78, initial_indent="  - ", subsequent_indent="    "))
 
 # %%
 # Distances show two of the traps at a glance. For honest rows the distance to the nearest
