@@ -24,6 +24,10 @@ _FORMAT = 1
 _MANIFEST = "study.json"
 _RESULTS = "results.csv"
 
+# From 3.1 on pandas reads floats exactly by default, and deprecates the word.
+_PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
+_EXACT = {} if _PANDAS >= (3, 1) else {"float_precision": "round_trip"}
+
 
 def save(study: Any, folder: Path, *, force: bool) -> Path:
     """Write a study beside its final place and rename it when it is whole."""
@@ -182,7 +186,7 @@ def _read_results(folder, dtypes):
     # The reasons of failures are empty text, not missing cells.
     table = pd.read_csv(
         folder / _RESULTS,
-        float_precision="round_trip",
+        **_EXACT,
         keep_default_na=False,
         na_values={name: [""] for name in dtypes if name != "error"},
     )
@@ -209,7 +213,7 @@ def _read_table(entry, folder, stem):
     if entry["kind"] == "parquet":
         frame = pd.read_parquet(folder / f"{stem}_rows.parquet")
     else:
-        frame = pd.read_csv(folder / f"{stem}_rows.csv", float_precision="round_trip")
+        frame = pd.read_csv(folder / f"{stem}_rows.csv", **_EXACT)
     frame = pd.concat(
         [frame[f"c{j}"].astype(dtype) for j, dtype in enumerate(dtypes)], axis=1
     ).set_axis(entry["columns"], axis=1)

@@ -24,7 +24,7 @@ class DonorTable:
     """
 
     def __init__(self, frame: pd.DataFrame):
-        self.columns = frame.columns
+        self.columns = list(frame.columns)
         self._dtypes = list(frame.dtypes)
         dtypes = set(frame.dtypes)
         plain = all(isinstance(dtype, np.dtype) and dtype.kind in "fiub" for dtype in dtypes)

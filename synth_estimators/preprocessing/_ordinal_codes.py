@@ -31,7 +31,7 @@ class OrdinalCodes:
     """
 
     def __init__(self, frame: pd.DataFrame):
-        self.columns = frame.columns
+        self.columns = list(frame.columns)
         self._dtypes = list(frame.dtypes)
         self._levels = {}
         self._donors = {}
