@@ -32,6 +32,7 @@ _PUBLIC = {
 _SUBPACKAGES = (
     "autoencoders",
     "baselines",
+    "batch_effects",
     "compose",
     "datasets",
     "inspection",

@@ -21,7 +21,11 @@ __all__ = [
     "clip_to_integers",
     "column_name",
     "encode_labels",
+    "from_polars",
     "integer_range",
+    "is_polars",
+    "refuse_duplicated_names",
+    "refuse_text_columns",
     "slice_request",
 ]
 
@@ -36,7 +40,8 @@ def _is_text(dtype):
     return isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype)
 
 
-def _refuse_text_columns(estimator, X):
+def refuse_text_columns(estimator: Any, X: Any) -> None:
+    """Raise for columns of a data frame that hold text or categories."""
     if not isinstance(X, pd.DataFrame):
         return
     text = {dtype for dtype in set(X.dtypes) if _is_text(dtype)}
@@ -66,7 +71,8 @@ def _one_numeric_dtype(X):
     )
 
 
-def _refuse_duplicated_names(X):
+def refuse_duplicated_names(X: Any) -> None:
+    """Raise for a data frame with two columns of one name."""
     if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
         repeated = sorted({str(name) for name in X.columns[X.columns.duplicated()]})
         raise ValueError(
@@ -138,8 +144,8 @@ def check_rows(
         For text columns, duplicated names, NaN or infinity, too few rows, no columns, or a table
         whose columns differ from those seen during fit. The message names the column.
     """
-    _refuse_duplicated_names(X)
-    _refuse_text_columns(estimator, X)
+    refuse_duplicated_names(X)
+    refuse_text_columns(estimator, X)
     checks = {
         "dtype": [np.float64, np.float32],
         "ensure_min_samples": min_samples,
@@ -205,11 +211,11 @@ def check_table(estimator: Any, X: Any, *, reset: bool, min_samples: int = 1) ->
         For duplicated names, infinite or complex cells, too few rows, no columns, or a table whose
         columns differ from those seen during fit. The message names the column.
     """
-    _refuse_duplicated_names(X)
-    polars_frame = _is_polars(X)
+    refuse_duplicated_names(X)
+    polars_frame = is_polars(X)
     if isinstance(X, pd.DataFrame) or polars_frame:
         validate_data(estimator, X, reset=reset, skip_check_array=True)
-        frame = _from_polars(X) if polars_frame else X.reset_index(drop=True)
+        frame = from_polars(X) if polars_frame else X.reset_index(drop=True)
         if frame.shape[1] == 0:
             raise ValueError(
                 f"0 feature(s) (shape={X.shape}) while a minimum of 1 is required by "
@@ -235,11 +241,13 @@ def check_table(estimator: Any, X: Any, *, reset: bool, min_samples: int = 1) ->
     return frame
 
 
-def _is_polars(X):
+def is_polars(X: Any) -> bool:
+    """Whether ``X`` is a polars table or column; polars itself is not imported."""
     return type(X).__module__.split(".")[0] == "polars"
 
 
-def _from_polars(X):
+def from_polars(X: Any) -> pd.DataFrame:
+    """Return a polars table as a pandas data frame with the same cells."""
     return pd.DataFrame({name: _column_from_polars(X[name]) for name in X.columns})
 
 
@@ -479,7 +487,7 @@ class TableSchema:
             # Kept only where the list alone does not give the index back.
             index = None if _same_index(pd.Index(labels), X.columns) else X.columns.copy()
             return cls("pandas", labels, list(X.dtypes), np.array(integer, dtype=bool), index)
-        if _is_polars(X):
+        if is_polars(X):
             integer = [d.is_integer() or str(d) == "Boolean" for d in X.dtypes]
             return cls("polars", list(X.columns), list(X.dtypes), np.array(integer, dtype=bool))
         dtype = getattr(X, "dtype", None)

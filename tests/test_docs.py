@@ -12,6 +12,7 @@ PACKAGES = [
     "autoencoders",
     "base",
     "baselines",
+    "batch_effects",
     "compose",
     "datasets",
     "inspection",
