@@ -29,7 +29,7 @@ from synth_estimators.utils.estimator_checks import parametrize_generators
 TINY_NET = {"latent_dim": 2, "hidden": (8,), "max_epochs": 2}
 
 # Classes that are not estimators to be used as they are.
-BASE_CLASSES = {"BaseGenerator"}
+BASE_CLASSES = {"BaseBatchCorrector", "BaseGenerator"}
 
 
 def public_modules():
@@ -88,6 +88,10 @@ SETTINGS = {
         cls(**TINY_NET),
         cls(**TINY_NET, compress="span", calibration="margins"),
         cls(**TINY_NET, network="published", calibration="margins", noise=None, prior="standard"),
+    ],
+    "BatchEffectSimulator": lambda cls: [
+        cls(random_state=0),
+        cls(3, effect_type="both", effect_granularity="scalar", random_state=0),
     ],
     "CalibratedGaussian": lambda cls: [cls("gaussian")],
     "MixedSpace": lambda cls: [cls(), cls(space="gower")],

@@ -482,6 +482,8 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
                     f"{role} column {name!r} is missing in {missing.size} of {len(frame)} rows "
                     f"(first in row {int(missing[0])}); impute it or drop these rows."
                 )
+            if role == "batch":
+                as_labels(frame[name], n_samples=len(frame), name=f"batch column {name!r}")
         return frame
 
     def _feature_labels(self, source):

@@ -132,7 +132,9 @@ class BatchLevels:
         return np.bincount(self.codes, minlength=len(self.levels))
 
 
-def match_batches(labels: np.ndarray, levels: np.ndarray, *, unseen: str, owner: str) -> np.ndarray:
+def match_batches(
+    labels: np.ndarray, levels: np.ndarray, *, unseen: str, owner: str, name: str = "batch"
+) -> np.ndarray:
     """Return the index of the fitted batch of every row, -1 for batches unseen during fit.
 
     Parameters
@@ -148,6 +150,9 @@ def match_batches(labels: np.ndarray, levels: np.ndarray, *, unseen: str, owner:
 
     owner : str
         Name of the corrector, for messages.
+
+    name : str, default="batch"
+        What the labels are called, for messages.
 
     Returns
     -------
@@ -165,12 +170,12 @@ def match_batches(labels: np.ndarray, levels: np.ndarray, *, unseen: str, owner:
         new = _shown([label for label, code in zip(found.tolist(), known, strict=True) if code < 0])
         if unseen == "error":
             raise ValueError(
-                f"batch holds labels unseen during fit: {new}; {owner} knows "
+                f"{name} holds labels unseen during fit: {new}; {owner} knows "
                 f"{_shown(levels.tolist())}. Fit it on rows of these batches, or choose another "
                 "value of 'unseen'."
             )
         warnings.warn(
-            f"batch holds labels unseen during fit: {new}; {owner}(unseen='passthrough') leaves "
+            f"{name} holds labels unseen during fit: {new}; {owner}(unseen='passthrough') leaves "
             f"{int((known[numbers] < 0).sum())} rows as they are.",
             UserWarning,
             stacklevel=3,

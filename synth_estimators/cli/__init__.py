@@ -11,9 +11,11 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from synth_estimators import __version__
+from synth_estimators.cli._batch_options import add_batch_parser
+from synth_estimators.cli._options import TABLE_HELP, Parser, common_options, count, output_option
 
 __all__ = ["main"]
 
@@ -28,26 +30,6 @@ GENERATORS = (
     "BootstrapRows",
 )
 
-_TABLE_HELP = "CSV or Parquet file (.csv, .parquet) with one row a sample and named columns"
-_FORCE_HELP = "overwrite existing files"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"synth-estimators: error: {message} (see '{self.prog} --help')\n")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError
-    return value
-
-
-_count.__name__ = "whole number of at least 0"
-
 
 def _demo_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
@@ -61,7 +43,7 @@ def _demo_parser(verbs: Any) -> None:
             "columns). Takes about a minute."
         ),
     )
-    parser.add_argument("--data", type=Path, metavar="FILE", help=_TABLE_HELP)
+    parser.add_argument("--data", type=Path, metavar="FILE", help=TABLE_HELP)
     parser.add_argument("--target", metavar="COLUMN", help="column of --data with class labels")
     parser.add_argument(
         "--output",
@@ -70,7 +52,7 @@ def _demo_parser(verbs: Any) -> None:
         metavar="FOLDER",
         help="folder for the results (default: %(default)s)",
     )
-    _common_options(parser, default_seed="the split, the fits and the draws")
+    common_options(parser, default_seed="the split, the fits and the draws")
 
 
 def _fit_parser(verbs: Any) -> None:
@@ -83,7 +65,7 @@ def _fit_parser(verbs: Any) -> None:
             "--set max_epochs=100 --output model.joblib"
         ),
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help=_TABLE_HELP)
+    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help=TABLE_HELP)
     parser.add_argument(
         "--target",
         metavar="COLUMN",
@@ -123,8 +105,8 @@ def _fit_parser(verbs: Any) -> None:
         action="store_true",
         help="leave out rows with empty cells (otherwise they are an error)",
     )
-    _output_option(parser, "model file to write, ending in .joblib")
-    _common_options(parser, default_seed="the fit")
+    output_option(parser, "model file to write, ending in .joblib")
+    common_options(parser, default_seed="the fit")
 
 
 def _sample_parser(verbs: Any) -> None:
@@ -144,15 +126,15 @@ def _sample_parser(verbs: Any) -> None:
         "--model", type=Path, required=True, metavar="FILE", help="model; only load trusted files"
     )
     parser.add_argument(
-        "--n-samples", type=_count, required=True, metavar="N", help="number of rows to draw"
+        "--n-samples", type=count, required=True, metavar="N", help="number of rows to draw"
     )
     parser.add_argument(
         "--label",
         metavar="LABEL",
         help="draw rows of this class only (default: the training proportions)",
     )
-    _output_option(parser, "table to write, ending in .csv or .parquet")
-    _common_options(parser, default_seed="the draw; another seed gives other rows")
+    output_option(parser, "table to write, ending in .csv or .parquet")
+    common_options(parser, default_seed="the draw; another seed gives other rows")
 
 
 def _evaluate_parser(verbs: Any) -> None:
@@ -175,7 +157,7 @@ def _evaluate_parser(verbs: Any) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="real rows that the generator was fitted on; " + _TABLE_HELP,
+        help="real rows that the generator was fitted on; " + TABLE_HELP,
     )
     parser.add_argument(
         "--holdout",
@@ -211,7 +193,7 @@ def _evaluate_parser(verbs: Any) -> None:
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="also write a page that needs no network"
     )
-    _common_options(parser, default_seed="classifiers and subsamples")
+    common_options(parser, default_seed="classifiers and subsamples")
 
 
 def _compare_parser(verbs: Any) -> None:
@@ -229,7 +211,7 @@ def _compare_parser(verbs: Any) -> None:
             "train.csv --holdout holdout.csv --synthetic a.csv --synthetic other=b.csv"
         ),
     )
-    parser.add_argument("--data", type=Path, metavar="FILE", help=_TABLE_HELP)
+    parser.add_argument("--data", type=Path, metavar="FILE", help=TABLE_HELP)
     parser.add_argument(
         "--generator",
         action="append",
@@ -237,7 +219,7 @@ def _compare_parser(verbs: Any) -> None:
         metavar="NAME",
         help=f"{', '.join(GENERATORS)}; settings follow as NAME:KEY=VALUE,...; repeat for more",
     )
-    parser.add_argument("--cv", type=_count, default=5, help="folds of --data (default: 5)")
+    parser.add_argument("--cv", type=count, default=5, help="folds of --data (default: 5)")
     parser.add_argument(
         "--drop",
         action="append",
@@ -275,7 +257,7 @@ def _compare_parser(verbs: Any) -> None:
         "--output", type=Path, metavar="FILE", help="also write the table (.csv, .parquet)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
-    _common_options(parser, default_seed="folds, draws, classifiers and subsamples")
+    common_options(parser, default_seed="folds, draws, classifiers and subsamples")
 
 
 def _sample_size_parser(verbs: Any) -> None:
@@ -291,7 +273,7 @@ def _sample_size_parser(verbs: Any) -> None:
             "--figure curves.png"
         ),
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help=_TABLE_HELP)
+    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help=TABLE_HELP)
     parser.add_argument(
         "--target", required=True, metavar="COLUMN", help="column with class labels"
     )
@@ -313,7 +295,7 @@ def _sample_size_parser(verbs: Any) -> None:
         "--sizes", metavar="N,N,...", help="rows of the subsets (default: eight, up to all rows)"
     )
     parser.add_argument(
-        "--draws", type=_count, default=5, help="subsets of every size (default: %(default)s)"
+        "--draws", type=count, default=5, help="subsets of every size (default: %(default)s)"
     )
     parser.add_argument(
         "--log2", action="store_true", help="classify log2(x + 1), for counts and expression values"
@@ -329,29 +311,17 @@ def _sample_size_parser(verbs: Any) -> None:
         "--output", type=Path, metavar="FILE", help="also write all scores (.csv, .parquet)"
     )
     parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw the curves (.png)")
-    _common_options(parser, default_seed="subsets, folds and classifiers")
-
-
-def _output_option(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help=text)
-
-
-def _common_options(parser: argparse.ArgumentParser, *, default_seed: str) -> None:
-    parser.add_argument(
-        "--seed", type=_count, default=0, help=f"seeds {default_seed} (default: %(default)s)"
-    )
-    parser.add_argument("--force", action="store_true", help=_FORCE_HELP)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    common_options(parser, default_seed="subsets, folds and classifiers")
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="synth-estimators",
         description="Synthetic data: fit generators to tables, sample rows, judge them honestly.",
         epilog="Start with 'synth-estimators demo'. Every command has its own --help.",
     )
     parser.add_argument("--version", action="version", version=f"synth-estimators {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=Parser)
     for add in (
         _demo_parser,
         _fit_parser,
@@ -359,6 +329,7 @@ def _build_parser() -> argparse.ArgumentParser:
         _evaluate_parser,
         _compare_parser,
         _sample_size_parser,
+        add_batch_parser,
     ):
         add(verbs)
     return parser
@@ -412,6 +383,15 @@ def _run(arguments: argparse.Namespace) -> int:
         from synth_estimators.cli._sample_size import run_sample_size
 
         return run_sample_size(arguments)
+    if arguments.verb == "batch":
+        from synth_estimators.cli import _batch, _correct, _diagnose
+
+        tasks = {
+            "simulate": _batch.run_simulate,
+            "correct": _correct.run_correct,
+            "diagnose": _diagnose.run_diagnose,
+        }
+        return tasks[arguments.task](arguments)
     from synth_estimators.cli import _commands
 
     run = {
@@ -456,7 +436,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser.parse_args(argv)
         if arguments.verb is None:
-            parser.error("choose a command: demo, fit, sample, evaluate, compare or sample-size")
+            parser.error(
+                "choose a command: demo, fit, sample, evaluate, compare, sample-size or batch"
+            )
     except SystemExit as exc:
         return int(exc.code or 0)
     from synth_estimators.cli._io import CliError

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 MODEL_FORMAT = "synth-estimators model"
+CORRECTION_FORMAT = "synth-estimators batch correction"
 
 
 class CliError(Exception):
@@ -227,32 +228,46 @@ def write_figure(figure: Any, path: Path, *, force: bool) -> None:
         figure.savefig(temporary, format="png", dpi=150)
 
 
-def write_model(bundle: dict, path: Path, *, force: bool) -> None:
-    """Write a fitted model with what ``sample`` needs to name and place the target."""
+def write_model(bundle: dict, path: Path, *, force: bool, kind: str = MODEL_FORMAT) -> None:
+    """Write a fitted model with what is needed to name and place columns beside the features."""
     import joblib
 
     with atomic_path(path, force=force) as temporary:
-        joblib.dump({"format": MODEL_FORMAT, **bundle}, temporary, compress=3)
+        joblib.dump({"format": kind, **bundle}, temporary, compress=3)
 
 
 def read_model(path: Path) -> dict:
     """Read a model file; a bare fitted generator saved with joblib is accepted too."""
-    import joblib
-
-    _check_readable(path, option="--model")
-    try:
-        bundle = joblib.load(path)
-    except Exception as exc:
-        # Unpickling a foreign or damaged file can raise anything.
-        raise CliError(
-            f"--model {path} cannot be loaded ({type(exc).__name__}: {exc}); expected a file "
-            "written by 'synth-estimators fit' with the same package versions."
-        ) from exc
+    writer = "'synth-estimators fit'"
+    bundle = _unpickle(path, writer=writer)
     if isinstance(bundle, dict) and bundle.get("format") == MODEL_FORMAT:
         return bundle
     if hasattr(bundle, "sample"):
         return {"model": bundle, "target": None, "target_position": None}
     raise CliError(
         f"--model {path} holds a {type(bundle).__name__}, not a generator; expected a file "
-        "written by 'synth-estimators fit'."
+        f"written by {writer}."
     )
+
+
+def read_correction(path: Path) -> dict:
+    """Read a fitted correction of batch effects."""
+    writer = "'synth-estimators batch correct --save-model'"
+    bundle = _unpickle(path, writer=writer)
+    if isinstance(bundle, dict) and bundle.get("format") == CORRECTION_FORMAT:
+        return bundle
+    raise CliError(f"--model {path} is no correction; expected a file written by {writer}.")
+
+
+def _unpickle(path: Path, *, writer: str) -> Any:
+    import joblib
+
+    _check_readable(path, option="--model")
+    try:
+        return joblib.load(path)
+    except Exception as exc:
+        # Unpickling a foreign or damaged file can raise anything.
+        raise CliError(
+            f"--model {path} cannot be loaded ({type(exc).__name__}: {exc}); expected a file "
+            f"written by {writer} with the same package versions."
+        ) from exc

@@ -1,5 +1,6 @@
 """Figures that show how a generator trained and how real its rows look."""
 
+from synth_estimators.inspection._batch_effect import BatchEffectDisplay
 from synth_estimators.inspection._embedding import EmbeddingDisplay
 from synth_estimators.inspection._heatmap import HeatmapDisplay
 from synth_estimators.inspection._importance import FeatureImportanceDisplay
@@ -10,6 +11,7 @@ from synth_estimators.inspection._pair_trends import PairTrendsDisplay
 from synth_estimators.inspection._privacy import PrivacyDisplay
 
 __all__ = [
+    "BatchEffectDisplay",
     "EmbeddingDisplay",
     "FeatureImportanceDisplay",
     "HeatmapDisplay",

@@ -9,6 +9,12 @@ import numpy as np
 from scipy.stats import chi2
 
 from synth_estimators._distances import nearest_rows
+from synth_estimators._mixing import (
+    chi_squared_mixture,
+    inverse_simpson,
+    neighbor_weights,
+    others_nearest,
+)
 from synth_estimators._random import local_rng
 from synth_estimators.metrics._tables import result
 from synth_estimators.preprocessing._columns import MISSING, category_label, read_tables
@@ -17,8 +23,6 @@ from synth_estimators.preprocessing._mixed_space import MixedSpace
 __all__ = ["kbet_acceptance", "lisi"]
 
 _NEIGHBORS_PER_PERPLEXITY = 3
-_SEARCH_STEPS = 50
-_SEARCH_TOLERANCE = 1e-5
 _MIN_NEIGHBORS = 10
 
 
@@ -44,35 +48,6 @@ def _read_rows(X, labels, *, space, discrete_columns, metric):
     if len(table) < 3:
         raise ValueError(f"X has {len(table)} rows; {metric} needs at least three.")
     return fitted, fitted._transform_table(table), names, codes
-
-
-def _neighbor_weights(distance, perplexity):
-    """Gaussian weights of the neighbours whose entropy is the log of the perplexity."""
-    # A shift of the distances leaves the weights as they are and keeps their sum above 0.
-    distance = distance - distance[:, :1]
-    n_rows = len(distance)
-    rate, low, high = np.ones(n_rows), np.zeros(n_rows), np.full(n_rows, np.inf)
-    target = np.log(perplexity)
-    weight = np.empty_like(distance)
-    open_rows = np.arange(n_rows)
-    for _ in range(_SEARCH_STEPS + 1):
-        part = np.exp(-distance[open_rows] * rate[open_rows, None])
-        total = part.sum(axis=1)
-        mean = (part * distance[open_rows]).sum(axis=1) / total
-        entropy = np.log(total) + rate[open_rows] * mean
-        weight[open_rows] = part / total[:, None]
-        miss = entropy - target
-        wide = miss > 0
-        low[open_rows[wide]] = rate[open_rows[wide]]
-        high[open_rows[~wide]] = rate[open_rows[~wide]]
-        open_rows = open_rows[np.abs(miss) > _SEARCH_TOLERANCE]
-        if not open_rows.size:
-            break
-        bounded = np.isfinite(high[open_rows])
-        rate[open_rows] = np.where(
-            bounded, 0.5 * (low[open_rows] + high[open_rows]), 2.0 * rate[open_rows]
-        )
-    return weight
 
 
 def lisi(
@@ -165,12 +140,8 @@ def lisi(
             stacklevel=2,
         )
     distance, index = nearest_rows(rows, rows, k=n_neighbors, exclude_self=True)
-    weight = _neighbor_weights(distance, perplexity)
-    simpson = np.zeros(len(rows))
-    for label in range(len(names)):
-        simpson += np.where(codes[index] == label, weight, 0.0).sum(axis=1) ** 2
-    # Sums of weights are 1 up to rounding.
-    values = np.clip(1.0 / simpson, 1.0, len(names))
+    weight = neighbor_weights(distance, perplexity)
+    values = inverse_simpson(codes[index], weight, len(names))
     median = float(np.median(values))
     rescaled = (median - 1.0) / (len(names) - 1.0)
     return result(
@@ -275,11 +246,8 @@ def kbet_acceptance(
     chosen = np.arange(len(rows))
     if n_rows is not None and n_rows < len(rows):
         chosen = np.sort(local_rng(random_state).choice(len(rows), n_rows, replace=False))
-    index = _others_nearest(rows, chosen, n_neighbors)
-    expected = n_neighbors * sizes / len(rows)
-    statistic = np.zeros(len(chosen))
-    for label in range(len(names)):
-        statistic += ((codes[index] == label).sum(axis=1) - expected[label]) ** 2 / expected[label]
+    index = others_nearest(rows, chosen, n_neighbors)
+    statistic = chi_squared_mixture(codes[index], sizes)
     p = chi2.sf(statistic, len(names) - 1)
     return result(
         (p > level).mean(),
@@ -288,12 +256,3 @@ def kbet_acceptance(
         n_labels=len(names),
         n_neighbors=n_neighbors,
     )
-
-
-def _others_nearest(rows, chosen, n_neighbors):
-    """Nearest rows of the chosen ones, themselves left out."""
-    _, index = nearest_rows(rows[chosen], rows, k=n_neighbors + 1)
-    keep = index != chosen[:, None]
-    # Among many copies of a row it may not be its own neighbour; then the farthest one goes.
-    keep[keep.all(axis=1), -1] = False
-    return index[keep].reshape(len(chosen), n_neighbors)

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from synth_estimators._distances import nearest_rows
+from synth_estimators._mixing import neighbor_weights
 from synth_estimators.metrics import kbet_acceptance, lisi
-from synth_estimators.metrics._expression_mixing import _neighbor_weights
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_weights_agree_with_another_implementation():
     labels = np.where(np.random.default_rng(6).random(200) < chance, "a", "b")
     # harmonypy 0.0.10 takes 89 neighbours, the row itself being the 90th.
     distance, index = nearest_rows(X, X, k=89, exclude_self=True)
-    weight = _neighbor_weights(distance, 30.0)
+    weight = neighbor_weights(distance, 30.0)
     values = 1.0 / sum((weight * (labels[index] == b)).sum(axis=1) ** 2 for b in "ab")
     expected = [1.93463791, 1.88346298, 1.58964796, 1.69428102, 1.30764158]
     np.testing.assert_allclose(values[:5], expected, atol=1e-7)
@@ -29,10 +29,10 @@ def test_weights_agree_with_another_implementation():
 
 def test_weights_have_the_perplexity_asked_for():
     distance = np.sort(np.random.default_rng(0).gamma(2.0, size=(50, 90)), axis=1)
-    weight = _neighbor_weights(np.vstack([distance * 1e-4, distance * 1e4]), 30.0)
+    weight = neighbor_weights(np.vstack([distance * 1e-4, distance * 1e4]), 30.0)
     entropy = -(weight * np.log(np.maximum(weight, 1e-300))).sum(axis=1)
     np.testing.assert_allclose(np.exp(entropy), 30.0, rtol=1e-4)
-    np.testing.assert_allclose(_neighbor_weights(np.zeros((2, 90)), 30.0), 1 / 90)
+    np.testing.assert_allclose(neighbor_weights(np.zeros((2, 90)), 30.0), 1 / 90)
 
 
 def test_mixed_and_separate_batches(cloud):
