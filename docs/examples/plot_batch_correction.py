@@ -101,7 +101,7 @@ for ax, name in zip(axes, list(tables)[:-1], strict=True):
     )
     ax.set(title=name, xlabel="severe - healthy, clean")
 axes[0].set_ylabel("severe - healthy, this table")
-axes[0].legend()
+_ = axes[0].legend()
 
 # %%
 # The display of it in one call, for the last of the three. The batches fall together. That the

@@ -75,17 +75,13 @@ import matplotlib.pyplot as plt
 
 figure, ax = plt.subplots(figsize=(8, 3.4), layout="constrained")
 rng = np.random.default_rng(0)
+ax.set(xlabel="cross-validated AUC on pure noise", xlim=(-0.02, 1.02))
+ax.set_yticks(range(scores.shape[1]), scores.columns[::-1])
+ax.axvline(0.5, color="grey", linestyle="--", linewidth=1)
 for position, name in enumerate(scores.columns[::-1]):
     height = position + rng.uniform(-0.15, 0.15, len(scores))
     ax.plot(scores[name], height, "o", alpha=0.5)
     ax.plot(scores[name].mean(), position, "|", color="black", markersize=22)
-ax.axvline(0.5, color="grey", linestyle="--", linewidth=1)
-ax.set(
-    yticks=range(scores.shape[1]),
-    yticklabels=scores.columns[::-1],
-    xlabel="cross-validated AUC on pure noise",
-    xlim=(-0.02, 1.02),
-)
 
 # %%
 # And where there is something to find? Below, twenty columns differ between the classes ("signal"),
@@ -132,4 +128,4 @@ for ax, (kind, values) in zip(axes, {"noise": noise, "signal": signal}.items(), 
         ax.plot(values.index, values[name], marker=marker, label=name)
     ax.set(title=kind, xlabel="probability of the batch of one's class", xticks=shares)
 axes[0].set_ylabel("cross-validated AUC")
-axes[0].legend()
+_ = axes[0].legend()

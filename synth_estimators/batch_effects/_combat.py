@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from synth_estimators.batch_effects._design import (
     check_confounding,
     match_batches,
 )
+from synth_estimators.batch_effects._target_effects import without_target
 
 __all__ = ["ComBat"]
 
@@ -68,8 +70,10 @@ class ComBat(BaseBatchCorrector):
         Batch that stays as it is and to which the others are adjusted.
 
     preserve_y : {"fit_only"} or None, default=None
-        "fit_only" takes the target ``y`` into the design of ``fit``, so that differences between
-        classes are not taken for effects of batches. ``transform`` needs no target.
+        "fit_only" estimates the effects of the target ``y`` beside those of the batches and takes
+        them out of the rows that ``fit`` sees, so that differences between classes are not taken
+        for effects of batches. ``transform`` needs no target. The effects are shrunk over
+        features, so that noise in them does not turn into a trace of the batches.
 
     shrink : bool, default=True
         False uses the estimates of every feature as they are.
@@ -115,6 +119,9 @@ class ComBat(BaseBatchCorrector):
 
     coef_ : ndarray of shape (n_columns, n_kept)
         Coefficients of the coded covariates; their names are in ``covariate_names_``.
+
+    target_effects_ : ndarray of shape (n_columns, n_features)
+        Shrunk effects of the coded target; only with ``preserve_y="fit_only"``.
 
     gamma_hat_, delta_hat_ : ndarray of shape (n_batches, n_kept)
         Estimated shifts and variances in standardised units.
@@ -243,6 +250,8 @@ class ComBat(BaseBatchCorrector):
         batches = BatchLevels.from_labels(rows.batch)
         self._check_batches(batches)
         C = self._fit_covariates(rows, batches, y)
+        if self._target_coder is not None:
+            rows = self._without_target(rows, batches, C, y)
         self._store(self._fit_model(rows, batches, C))
 
     def _check_batches(self, batches):
@@ -267,13 +276,15 @@ class ComBat(BaseBatchCorrector):
             self.mean_only_ = True
 
     def _fit_covariates(self, rows, batches, y):
-        """Return the coded covariates, with the target if it is to be preserved."""
+        """Return the coded covariates; the target gets a coder of its own."""
         covariates = rows.covariates
         self._coder = CovariateCoder(self.categorical).fit(
             pd.DataFrame(index=range(len(rows.X))) if covariates is None else covariates
         )
-        self._target_coder, self._target_mean = None, np.empty(0)
+        self._target_coder = None
         C, coder = self._coded(rows), self._coder
+        self.covariate_names_ = list(coder.names)
+        with_target = C
         if self.preserve_y is not None:
             if y is None:
                 raise ValueError(
@@ -282,29 +293,28 @@ class ComBat(BaseBatchCorrector):
                 )
             frame, categorical = target_frame(y)
             self._target_coder = CovariateCoder(categorical).fit(frame)
-            target = self._target_coder.transform(frame)
-            self._target_mean = target.mean(axis=0)
-            C = np.hstack([C, target])
-            coder = joined_coder(self._coder, self._target_coder)
-        self.covariate_names_ = list(coder.names)
-        check_confounding(batches.codes, len(batches.levels), C, coder)
+            with_target = np.hstack([C, self._target_coder.transform(frame)])
+            coder = joined_coder(coder, self._target_coder)
+        check_confounding(batches.codes, len(batches.levels), with_target, coder)
         return C
 
+    def _without_target(self, rows, batches, C, y):
+        """Rows without the effects of the target, which would be taken for effects of batches."""
+        target = self._target_coder.transform(target_frame(y)[0])
+        indicators = np.eye(len(batches.levels))[batches.codes]
+        X, self.target_effects_ = without_target(rows.X, np.hstack([indicators, C]), target)
+        return replace(rows, X=X)
+
     def _coded(self, rows):
-        """Coded covariates of rows; a preserved target stands at its mean."""
-        n_samples = len(rows.X)
+        """Coded covariates of rows."""
         if not self._coder.columns:
-            C = np.empty((n_samples, 0))
-        elif rows.covariates is None:
+            return np.empty((len(rows.X), 0))
+        if rows.covariates is None:
             raise ValueError(
                 f"{type(self).__name__} was fitted with the covariates {self._coder.columns}; "
                 "pass them here too, as columns of X or as covariates=."
             )
-        else:
-            C = self._coder.transform(rows.covariates)
-        if not len(self._target_mean):
-            return C
-        return np.hstack([C, np.tile(self._target_mean, (n_samples, 1))])
+        return self._coder.transform(rows.covariates)
 
     def _fit_model(self, rows, batches, C):
         """Estimate the model; ``C`` holds the coded covariates."""

@@ -55,7 +55,8 @@ class ComBatGAM(ComBat):
         Batch that stays as it is and to which the others are adjusted.
 
     preserve_y : {"fit_only"} or None, default=None
-        "fit_only" takes the target ``y`` into the design of ``fit``; ``transform`` needs none.
+        "fit_only" keeps differences that the target ``y`` explains, as in ``ComBat``;
+        ``transform`` needs no target.
 
     shrink : bool, default=True
         False uses the estimates of every feature as they are.

@@ -410,6 +410,8 @@ def shrink_effects(
                 )
     if options.mean_only:
         delta_star[...] = 1.0
+    # A feature whose observed rows of a batch are equal shows no scale: it keeps its own.
+    delta_star[delta_star == 0] = 1.0
     if options.reference is not None:
         gamma_star[options.reference] = 0.0
         delta_star[options.reference] = 1.0
@@ -479,6 +481,8 @@ def _posterior_by_features(gamma_hat, delta_hat, observed):
     """Mean of the estimates of all other features, weighted by the likelihood they give."""
     n_features = len(gamma_hat)
     usable = np.flatnonzero(delta_hat > 0)
+    if len(usable) < 2:
+        return gamma_hat, delta_hat
     gamma_other, delta_other = gamma_hat[usable], delta_hat[usable]
     targets = np.column_stack([gamma_other, delta_other])
     squares = (observed - 1) * delta_hat + observed * gamma_hat**2

@@ -89,7 +89,8 @@ class ComBatSeq(BaseBatchCorrector):
         Features that are adjusted. Those without any count in some batch are not.
 
     log_rate_ : ndarray of shape (n_kept,)
-        :math:`\alpha`, the logarithm of the share of a feature in the total of a row.
+        :math:`\alpha`, the logarithm of the share of a feature in the total of a row, at the base
+        level of categorical covariates and the mean of numeric ones.
 
     coef_ : ndarray of shape (n_columns, n_kept)
         Coefficients of the coded covariates; their names are in ``covariate_names_``.
@@ -136,7 +137,8 @@ class ComBatSeq(BaseBatchCorrector):
 
     Results equal those of the R package sva, but for a few counts in a thousand that differ by 1.
     With ``shrink=True`` weights are taken relative to the largest, which keeps them from
-    underflow; sva leaves features whose weights all underflow without shrinkage.
+    underflow; sva leaves features whose weights all underflow without shrinkage. Numeric covariates
+    are centred, so that their origin does not matter; sva needs centred covariates for that.
 
     A batch with no more rows than coefficients, or whose rows cannot tell its covariates apart,
     gets one dispersion for all features.
@@ -238,9 +240,13 @@ class ComBatSeq(BaseBatchCorrector):
             pd.DataFrame(index=range(len(rows.X))) if covariates is None else covariates
         )
         self.covariate_names_ = list(self._coder.names)
+        self._center = np.zeros(len(self.covariate_names_))
         C = self._coded(rows)
         check_confounding(batches.codes, len(batches.levels), C, self._coder)
-        return C
+        # The prior count is felt where the mean at the origin of the covariates is small.
+        numeric = [source not in self._coder.levels for source in self._coder.sources]
+        self._center = np.where(numeric, C.mean(axis=0), 0.0)
+        return C - self._center
 
     def _coded(self, rows):
         if not self._coder.columns:
@@ -250,7 +256,7 @@ class ComBatSeq(BaseBatchCorrector):
                 f"{type(self).__name__} was fitted with the covariates {self._coder.columns}; "
                 "pass them here too, as columns of X or as covariates=."
             )
-        return self._coder.transform(rows.covariates)
+        return self._coder.transform(rows.covariates) - self._center
 
     def _store(self, model):
         self._model = model

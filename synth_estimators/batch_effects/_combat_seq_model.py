@@ -29,8 +29,9 @@ __all__ = ["CountModel", "apply_counts", "fit_counts"]
 
 _PRIOR_COUNT = 1e-4
 
-# Logarithms of means beyond this leave the range of float64.
-_LARGEST_LOG = 600.0
+# Logarithms of means stay within this range, so that quantiles are whole numbers in float64; only
+# effects that cannot be estimated lead beyond it.
+_SMALLEST_LOG, _LARGEST_LOG = -300.0, 27.0
 
 
 @dataclass
@@ -194,13 +195,13 @@ def apply_counts(model: CountModel, X: np.ndarray, codes: np.ndarray, C: np.ndar
     for batch in np.unique(codes[known]):
         rows = np.flatnonzero(codes == batch)
         for block in feature_blocks(len(rows), len(kept)):
-            mean = _means(model, batch, C[rows], offset[rows], block)
+            eta = _log_means(model, batch, C[rows], offset[rows], block)
             cells = np.ix_(rows, kept[block])
             adjusted[cells] = map_quantiles(
                 adjusted[cells],
-                mean,
+                _bounded_exp(eta),
                 model.dispersion[batch, block],
-                mean * np.exp(-model.gamma_star[batch, block]),
+                _bounded_exp(eta - model.gamma_star[batch, block]),
                 model.dispersion_star[block],
             )
     return adjusted
@@ -264,12 +265,16 @@ def _fit_block(counts, codes, n_per_batch, C, offset, dispersion):
     return log_rate, fitted[n_batches:], fitted[:n_batches], removed[:n_batches]
 
 
-def _means(model, batch, C, offset, block=slice(None)):
-    """Fitted means of rows of one batch."""
+def _log_means(model, batch, C, offset, block=slice(None)):
+    """Logarithms of the fitted means of rows of one batch."""
     level = model.log_rate[block] + model.gamma_fit[batch, block]
     # Not a matrix product: its rounding would depend on the rows beside a row.
-    eta = offset + level + np.einsum("ij,jk->ik", C, model.coef[:, block])
-    return np.exp(np.clip(eta, -_LARGEST_LOG, _LARGEST_LOG, out=eta))
+    return offset + level + np.einsum("ij,jk->ik", C, model.coef[:, block])
+
+
+def _bounded_exp(values):
+    """Exponential of values cut to the range of logarithms of means."""
+    return np.exp(np.clip(values, _SMALLEST_LOG, _LARGEST_LOG))
 
 
 def _shrink(model, counts, members, C, offset, shrink_disp):
@@ -277,7 +282,7 @@ def _shrink(model, counts, members, C, offset, shrink_disp):
     gamma, dispersion = np.empty_like(model.gamma_hat), np.empty_like(model.dispersion)
     for batch, rows in enumerate(members):
         of_batch = counts[rows]
-        mean = _means(model, batch, C[rows], offset[rows])
+        mean = _bounded_exp(_log_means(model, batch, C[rows], offset[rows]))
         effects = np.vstack([model.gamma_hat[batch], model.dispersion[batch]])
         gamma[batch], dispersion[batch] = _posterior_means(
             of_batch, mean, model.dispersion[batch], effects

@@ -219,7 +219,9 @@ def neighborhood_size(counts: np.ndarray) -> int:
 
 def rejections(index: np.ndarray, codes: np.ndarray, counts: np.ndarray, *, level: float) -> Any:
     """Statistic and p-value of every neighbourhood, and the share that is rejected."""
-    statistic = chi_squared_mixture(codes[index], counts)
+    # Small integers: the labels of all neighbours are one large array.
+    small = codes.astype(np.min_scalar_type(len(counts)))
+    statistic = chi_squared_mixture(small[index], counts)
     p = chi2.sf(statistic, len(counts) - 1)
     return statistic, p, float((p < level).mean())
 

@@ -94,9 +94,8 @@ class HarmonyEmbedding(BaseBatchCorrector):
         The rounds end when two in a row do not lower the smallest objective so far by this share
         of itself.
 
-    tol_cluster : float, default=1e-5
-        A clustering ends after at least four passes when the objective, summed over three passes,
-        changes by less than this share of itself.
+    tol_cluster : float, default=1e-3
+        A clustering ends when a pass changes the objective by at most this share of itself.
 
     unseen : {"error", "passthrough"}, default="error"
         What ``transform`` does with rows of a batch that ``fit`` has not seen: refuse them, or
@@ -157,9 +156,10 @@ class HarmonyEmbedding(BaseBatchCorrector):
     in common is removed, be it technical or not. It suits hundreds of rows and more; for a few
     dozen samples, clusters hold too few rows of each batch. With a single batch nothing moves.
 
-    The published settings are ``penalty="ratio"``, ``max_iter_cluster=20``, ``tol=1e-4``. The
-    cost is :math:`O(n K d)` for each pass over n rows with K clusters and d components; memory
-    beyond a few copies of the scores is a block of rows by clusters.
+    The published settings are ``penalty="ratio"``, ``max_iter_cluster=20``, ``tol=1e-4``,
+    ``tol_cluster=1e-5``. The cost is :math:`O(n K d)` for
+    each pass over n rows with K clusters and d components. Memory beyond a few copies of the
+    scores is at most 128 MiB, and a block of rows by clusters.
 
     References
     ----------
@@ -218,7 +218,7 @@ class HarmonyEmbedding(BaseBatchCorrector):
         max_iter=10,
         max_iter_cluster=4,
         tol=2e-3,
-        tol_cluster=1e-5,
+        tol_cluster=1e-3,
         unseen="error",
         keep_metadata=False,
         random_state=None,

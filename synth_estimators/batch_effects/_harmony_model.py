@@ -14,12 +14,12 @@ from sklearn.exceptions import ConvergenceWarning
 __all__ = ["HarmonyModel", "HarmonyOptions", "HarmonyRound", "apply_harmony", "fit_harmony"]
 
 _AUTO_RIDGE = 0.2  # of the rows of a batch that a cluster would hold if batches were mixed
-_EMPTY = 1e-8  # rows; a cluster without any is neutral
-_WINDOW = 3  # objectives whose sum the stopping rule of the clustering compares
+_EMPTY = 1e-8  # rows expected in a cluster without any
 _PATIENCE = 2  # rounds without improvement that end a fit: one is often a plateau
 _SEED_ROUNDS = 3  # Lloyd iterations for the first centroids: soft iterations follow
-_SEED_ROWS = 15  # rows for each of the first centroids, from tables
-_SEED_TABLE = 1000  # of more than these rows
+_SEED_TABLE = 1000  # rows up to which the first centroids depend much on their seeds,
+_SEED_STARTS = 5  # so that several are tried; larger tables give a sample of them,
+_SEED_ROWS = 15  # at least this many for each centroid
 _CHUNK_CELLS = 2**20  # rows times clusters assigned at once
 _KEPT_CELLS = 2**24  # rows times clusters up to which memberships are kept, not computed twice
 # Exponents lie at most this far below the largest of their row, so that no row underflows.
@@ -40,7 +40,7 @@ class HarmonyOptions:
     max_iter: int = 10
     max_iter_cluster: int = 4
     tol: float = 2e-3
-    tol_cluster: float = 1e-5
+    tol_cluster: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,11 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def _exponentiate(logits, sharpness):
-    """Exponentials in place; return what was subtracted from every row before."""
-    if sharpness <= _SPAN:
-        np.exp(logits, out=logits)
-        return 0.0
-    offset = logits.max(axis=1, keepdims=True)
-    logits -= offset
+    """Exponentials in place; return what was subtracted from every row before, or None."""
+    offset = None
+    if sharpness > _SPAN:
+        offset = logits.max(axis=1, keepdims=True)
+        logits -= offset
     np.exp(logits, out=logits)
     return offset
 
@@ -121,12 +120,15 @@ class _Clustering:
         return log_penalty
 
     def _log_ratio(self, weight):
-        expected = self.shares * self.counts.sum(axis=0)
+        expected = self.shares * np.add.reduce(self.counts, axis=0)
         if self.options.penalty == "ratio":
             ratio = (expected + 1.0) / (self.counts + 1.0)
         else:
-            ratio = (expected + _EMPTY) / (self.counts + expected + 2.0 * _EMPTY)
-        return weight * np.log(ratio)
+            expected += _EMPTY
+            ratio = expected / (self.counts + expected)
+        np.log(ratio, out=ratio)
+        ratio *= weight
+        return ratio
 
     def visit(self, order, *, weight):
         """Assign the blocks one after the other and move the centroids; return the objective.
@@ -137,25 +139,27 @@ class _Clustering:
         n_components = self.rows.shape[1] - len(self.shares)
         factors = np.zeros((self.rows.shape[1], len(self.centroids)))
         factors[:n_components] = self.sharpness * self.centroids.T
+        penalty = factors[n_components:]
         sums = np.zeros((len(self.centroids), self.rows.shape[1]))
-        ones = np.ones(len(self.centroids))
+        ones, totals = np.ones(len(self.centroids)), np.empty(len(self.rows))
         value = 0.0
         for block in order:
             rows = self.rows[self.blocks[block]]
             self.counts -= self.block_counts[block]
-            factors[n_components:] = self.log_penalty(weight)
+            penalty[:] = self.log_penalty(weight)
             share = rows @ factors
             offset = _exponentiate(share, self.sharpness)
-            total = share @ ones
+            total = np.matmul(share, ones, out=totals[self.blocks[block]])
             block_sums = share.T @ (rows / total[:, None])
             sums += block_sums
             counts = block_sums[:, n_components:].T
             self.block_counts[block] = counts
             self.counts += counts
-            value += np.vdot(counts, factors[n_components:])
-            value -= np.log(total).sum() + np.sum(offset)
+            value += np.vdot(counts, penalty)
+            if offset is not None:
+                value -= offset.sum()
         self.centroids = unit_rows(sums[:, :n_components])
-        value -= np.vdot(self.counts, self._log_ratio(weight))
+        value -= np.log(totals).sum() + np.vdot(self.counts, self._log_ratio(weight))
         return 2.0 + self.options.bandwidth * value / len(self.rows)
 
     def settle(self):
@@ -164,9 +168,9 @@ class _Clustering:
         for _ in range(options.max_iter_cluster):
             order = self.rng.permutation(len(self.blocks))
             course.append(self.visit(order, weight=options.diversity_weight))
-            if len(course) > _WINDOW:
-                before, after = sum(course[-_WINDOW - 1 : -1]), sum(course[-_WINDOW:])
-                if abs(before - after) < options.tol_cluster * abs(before):
+            if len(course) > 1:
+                before, after = course[-2:]
+                if abs(before - after) <= options.tol_cluster * abs(before):
                     break
         return course[-1], len(course)
 
@@ -199,10 +203,11 @@ class _ByBatch:
 def _first_centroids(unit, options, rng):
     """Centroids of k-means, of unit length."""
     seed = int(rng.integers(_MAX_SEED))
+    n_init = _SEED_STARTS if len(unit) <= _SEED_TABLE else 1
     n_rows = max(_SEED_ROWS * options.n_clusters, _SEED_TABLE)
     if n_rows < len(unit):
         unit = unit[rng.choice(len(unit), n_rows, replace=False)]
-    kmeans = KMeans(options.n_clusters, n_init=1, max_iter=_SEED_ROUNDS, random_state=seed)
+    kmeans = KMeans(options.n_clusters, n_init=n_init, max_iter=_SEED_ROUNDS, random_state=seed)
     with warnings.catch_warnings():
         # Rows of one direction leave clusters without rows, which do no harm.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -15,6 +15,7 @@ from synth_estimators.batch_effects._base import BaseBatchCorrector, BatchLabelW
 from synth_estimators.batch_effects._combat import target_frame, warn_about_sizes
 from synth_estimators.batch_effects._design import BatchLevels, CovariateCoder, match_batches
 from synth_estimators.batch_effects._least_squares import least_squares_observed
+from synth_estimators.batch_effects._target_effects import without_target
 
 __all__ = ["LimmaBatchRemover"]
 
@@ -58,8 +59,10 @@ class LimmaBatchRemover(BaseBatchCorrector):
         are recognised.
 
     preserve_y : {"fit_only"} or None, default=None
-        "fit_only" takes the target that ``fit`` is given into the design: whole numbers of few
-        values and text as classes, other numbers as they are.
+        "fit_only" keeps differences that the target of ``fit`` explains (whole numbers of few
+        values and text count as classes, other numbers as they are). Unlike those of ``design``,
+        its effects are shrunk over features, so that noise in them does not turn into a trace of
+        the batches in new rows. ``transform`` needs no target.
 
     unseen : {"error", "passthrough"}, default="error"
         What ``transform`` does with rows of a batch, or a level of ``batch2``, that ``fit`` has
@@ -295,11 +298,14 @@ class LimmaBatchRemover(BaseBatchCorrector):
             "batch2": _coded(second, n_samples),
             "covariates": self._covariate_columns(rows.covariates, n_samples, reset=True),
         }
-        kept = self._kept_design(rows.labels.get("design"), y, n_samples)
+        kept = self._kept_design(rows.labels.get("design"), n_samples)
         self._warn_about_labels(rows, first)
 
         D = np.hstack([kept, *blocks.values()])
-        coef, taken = least_squares_observed(D, np.asarray(rows.X, dtype=np.float64))
+        X = np.asarray(rows.X, dtype=np.float64)
+        if self.preserve_y is not None:
+            X, self.target_effects_ = without_target(X, D, self._coded_target(y))
+        coef, taken = least_squares_observed(D, X)
         start = kept.shape[1]
         parts, lost = {}, []
         for name, block in blocks.items():
@@ -319,19 +325,21 @@ class LimmaBatchRemover(BaseBatchCorrector):
             self.batch2_effects_ = _sum_to_zero(len(second.levels)) @ parts["batch2"]
         self.coef_ = parts["covariates"]
 
-    def _kept_design(self, design, y, n_samples):
+    def _kept_design(self, design, n_samples):
         columns = [np.ones((n_samples, 1))]
         if design is not None:
             frame = design if isinstance(design, pd.DataFrame) else pd.DataFrame({"design": design})
             columns.append(CovariateCoder(self.categorical).fit(frame).transform(frame))
-        if self.preserve_y is not None:
-            if y is None:
-                raise ValueError(
-                    "LimmaBatchRemover(preserve_y='fit_only') needs the target: call fit(X, y)."
-                )
-            frame, categorical = target_frame(y)
-            columns.append(CovariateCoder(categorical).fit(frame).transform(frame))
         return np.hstack(columns)
+
+    @staticmethod
+    def _coded_target(y):
+        if y is None:
+            raise ValueError(
+                "LimmaBatchRemover(preserve_y='fit_only') needs the target: call fit(X, y)."
+            )
+        frame, categorical = target_frame(y)
+        return CovariateCoder(categorical).fit(frame).transform(frame)
 
     def _warn_about_labels(self, rows, first):
         alone = rows.labels.get("batch2") is None and rows.covariates is None

@@ -67,9 +67,6 @@ class LongitudinalComBat(ComBat):
     reference_batch : label or None, default=None
         Batch that stays as it is and to which the others are adjusted.
 
-    preserve_y : {"fit_only"} or None, default=None
-        "fit_only" takes the target ``y`` into the design of ``fit``; ``transform`` needs none.
-
     shrink : bool, default=True
         False uses the estimates of every feature as they are.
 
@@ -160,11 +157,17 @@ class LongitudinalComBat(ComBat):
     __metadata_request__transform = {"subject": True}
 
     _parameter_constraints: ClassVar[dict] = {
-        **{key: rule for key, rule in ComBat._parameter_constraints.items() if key != "missing"},
+        **{
+            key: rule
+            for key, rule in ComBat._parameter_constraints.items()
+            if key not in ("missing", "preserve_y")
+        },
         "subject": [str, Integral, None],
     }
     _roles = (*ComBat._roles, "subject")
     _allow_nan = False
+    # Effects of a target would have to be told from those of the subjects.
+    preserve_y = None
 
     def __init__(
         self,
@@ -176,7 +179,6 @@ class LongitudinalComBat(ComBat):
         parametric=True,
         mean_only=False,
         reference_batch=None,
-        preserve_y=None,
         shrink=True,
         convergence="sva",
         tol=1e-4,
@@ -192,7 +194,6 @@ class LongitudinalComBat(ComBat):
         self.parametric = parametric
         self.mean_only = mean_only
         self.reference_batch = reference_batch
-        self.preserve_y = preserve_y
         self.shrink = shrink
         self.convergence = convergence
         self.tol = tol
@@ -220,7 +221,7 @@ class LongitudinalComBat(ComBat):
             One row a visit. Columns named in the constructor hold labels, all others are features.
 
         y : array-like of shape (n_samples,) or None, default=None
-            Target; used with ``preserve_y`` only.
+            Not used, present for API consistency.
 
         batch : array-like of shape (n_samples,) or None, default=None
             Batch of every row, instead of a column of ``X``.

@@ -29,6 +29,9 @@ _TOL = 1e-10
 _MAX_ITER = 100
 _MAX_HALVINGS = 30
 
+# A larger promise means that the optimum is far.
+_FAR = 0.1
+
 # Loss of log-likelihood, relative to its size, that counts as rounding.
 _ROUNDING = 1e-10
 
@@ -37,7 +40,10 @@ _MAX_LOG_CHANGE = 10.0
 
 # Pivots of the information of unit-scaled columns below this count as no information: the mean of
 # a group of rows without counts goes to 0, and where it stops on the way must not matter.
-_MIN_PIVOT = 1e-5
+_NO_INFORMATION = 1e-5
+
+# Smaller pivots than this share of the information are rounding errors.
+_SMALLEST_PIVOT = 1e-12
 
 # Sizes 1/phi above this take Stirling's series, where the gamma functions would cancel.
 _LARGE_SIZE = 1e3
@@ -169,10 +175,10 @@ def log_rising(counts: np.ndarray, dispersion: np.ndarray) -> np.ndarray:
     return value
 
 
-def _factor(matrix):
+def _factor(matrix, smallest):
     """LDL' of every feature's matrix, in place: unit lower factors, and pivots on the diagonal."""
     for j in range(len(matrix)):
-        pivot = np.maximum(matrix[j, j], _MIN_PIVOT, out=matrix[j, j])
+        pivot = np.maximum(matrix[j, j], smallest, out=matrix[j, j])
         below = matrix[j + 1 :, j].copy()
         matrix[j + 1 :, j] /= pivot
         for k in range(len(below)):
@@ -199,7 +205,8 @@ def log_det_information(
 
     Up to a constant of the design. Directions without information count as a constant.
     """
-    factor = _factor(design.information(mean / (1.0 + dispersion * mean)))
+    information = design.information(mean / (1.0 + dispersion * mean))
+    factor = _factor(information, _NO_INFORMATION)
     diagonal = np.arange(design.n_columns)
     return np.log(factor[diagonal, diagonal]).sum(axis=0)
 
@@ -253,10 +260,15 @@ def fit_glm(
 
 
 class _Newton:
-    """Newton iteration of a block of features; those that are done leave the working arrays."""
+    """Newton iteration of a block of features; those that are done leave the working arrays.
+
+    Where a mean is far above its count the log-likelihood has little curvature, and a Newton step
+    overshoots; far from the optimum such counts take their expected curvature, which is larger.
+    """
 
     def __init__(self, counts, design, offset, dispersion):
         self.counts, self.design, self.offset, self.dispersion = counts, design, offset, dispersion
+        self._reach = np.linalg.norm(design.basis, axis=1).max()
 
     def _take(self, array, columns):
         return array if np.ndim(array) == 0 or array.shape[1] == 1 else array[:, columns]
@@ -280,28 +292,35 @@ class _Newton:
             )
         return np.where(np.isfinite(value), value, -np.inf)
 
-    def _step(self, mean):
-        """Newton step, and the gain of log-likelihood that it promises."""
+    def _step(self, mean, far):
+        """Step, and the gain of log-likelihood that it promises."""
         spread = 1.0 / (1.0 + self.dispersion * mean)
         score = self.design.basis.T @ ((self.counts - mean) * spread)
-        weight = (1.0 + self.dispersion * self.counts) * spread
+        curved = np.where(far, np.maximum(self.counts, mean), self.counts) if far.any() else None
+        weight = (self.counts if curved is None else curved) * self.dispersion
+        weight += 1.0
+        weight *= spread
         weight *= mean
         weight *= spread
-        step = _solve(_factor(self.design.information(weight)), score)
+        information = self.design.information(weight)
+        smallest = _SMALLEST_PIVOT * (1.0 + information[0, 0])
+        step = _solve(_factor(information, smallest), score)
         gain = np.abs(np.einsum("kg,kg->g", score, step))
-        longest = np.abs(step).sum(axis=0) * np.abs(self.design.basis).max()
+        longest = np.sqrt(np.einsum("kg,kg->g", step, step)) * self._reach
         step *= np.minimum(1.0, _MAX_LOG_CHANGE / np.maximum(longest, _MAX_LOG_CHANGE))
         return step, gain
 
     def run(self, start):
+        """Iterate from ``start``; returns coefficients, logarithms of means, and means."""
         result = np.array(start, dtype=np.float64)
         whole = self.counts, self.offset, self.dispersion
         active = np.arange(result.shape[1])
         coef = result.copy()
+        far = np.ones(len(active), dtype=bool)
         eta, mean = self._means(coef)
         value = self._value(eta, mean)
         for _ in range(_MAX_ITER):
-            step, gain = self._step(mean)
+            step, gain = self._step(mean, far)
             done = gain <= _TOL
             result[:, active] = coef + np.where(done, step, 0.0)
             left = np.flatnonzero(~done)
@@ -309,7 +328,9 @@ class _Newton:
                 break
             if left.size < len(active):
                 self._narrow(left)
-                active, coef, step, value = active[left], coef[:, left], step[:, left], value[left]
+                active, coef, step = active[left], coef[:, left], step[:, left]
+                value, gain = value[left], gain[left]
+            far = gain > _FAR
             coef, eta, mean, value = self._advance(coef, step, value)
             result[:, active] = coef
         self.counts, self.offset, self.dispersion = whole

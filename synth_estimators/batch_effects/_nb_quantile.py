@@ -22,6 +22,9 @@ _UPPER_TAIL = 1e-4
 # Relative precision of a probability of one count, by far.
 _MASS_PRECISION = 1e-8
 
+# First guesses beyond this are of no use.
+_LARGEST_GUESS = 1e13
+
 # Rounds of Newton steps before plain bisection.
 _NEWTON_ROUNDS = 12
 
@@ -69,7 +72,7 @@ def negative_binomial_quantile(
         Positive means and dispersions.
 
     guess : ndarray of shape (n,)
-        First counts, of at least 0.
+        First counts.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def negative_binomial_quantile(
     target = probability * (1.0 - _SLACK)
     active = np.arange(len(probability))
     low, high = np.full(len(active), -1.0), np.full(len(active), np.inf)
-    count = np.floor(guess)
+    count = np.floor(np.clip(np.nan_to_num(guess), 0.0, _LARGEST_GUESS))
     n_rounds = 0
     while active.size:
         reached = negative_binomial_cdf(count, mean, dispersion)
@@ -158,7 +161,8 @@ def map_quantiles(
     stretch = np.sqrt(
         _log_variance(target, target_dispersion[columns]) / _log_variance(center, spread[inside])
     )
-    guess = target * ((count[inside] - 0.5) / center) ** stretch
+    with np.errstate(over="ignore", invalid="ignore"):
+        guess = target * ((count[inside] - 0.5) / center) ** stretch
     mapped[rows, columns] = 1.0 + negative_binomial_quantile(
         probability[inside], target, target_dispersion[columns], guess
     )

@@ -95,35 +95,39 @@ def test_transform_equals_the_rounds_by_hand():
 
 
 @pytest.mark.parametrize("penalty", ["bounded", "ratio"])
-def test_objective_of_a_visit_equals_its_definition(penalty):
+@pytest.mark.parametrize("bandwidth", [0.2, 0.004])
+def test_visits_and_objective_equal_their_definition(penalty, bandwidth):
     scores, batch, _ = cells(100)
-    unit, weight, bandwidth = unit_rows(scores), 2.0, 0.2
-    options = HarmonyOptions(4, penalty=penalty, bandwidth=bandwidth, block_size=1.0)
-    order = np.arange(100)
-    clustering = _Clustering(batch, order, N_BATCHES, options, np.random.default_rng(0))
+    unit, weight, indicators = unit_rows(scores), 2.0, np.eye(N_BATCHES)[batch]
+    frequency = np.bincount(batch)[:, None] / 100
+    options = HarmonyOptions(4, penalty=penalty, bandwidth=bandwidth, block_size=0.5)
+    clustering = _Clustering(batch, np.arange(100), N_BATCHES, options, np.random.default_rng(0))
     clustering.load(unit)
-    centroids = unit[:4]
-    clustering.start(centroids)
-    centroids, counts = clustering.centroids, clustering.counts - clustering.block_counts[0]
-    value = clustering.visit(range(1), weight=weight)
+    clustering.start(unit[:4])
+    centroids, counts = clustering.centroids, clustering.counts.copy()
+    before = [block.copy() for block in clustering.block_counts]
+    value = clustering.visit(range(2), weight=weight)
 
-    expected = np.bincount(batch)[:, None] / 100 * counts.sum(axis=0)
-    if penalty == "ratio":
-        reward = (expected + 1) / (counts + 1)
-    else:
-        reward = (expected + 1e-8) / (counts + expected + 2e-8)
+    def reward(counts):
+        expected = frequency * counts.sum(axis=0)
+        if penalty == "ratio":
+            return (expected + 1) / (counts + 1)
+        return (expected + 1e-8) / (counts + expected + 1e-8)
+
     distance = 2 * (1 - unit @ centroids.T)
-    share = np.exp(-distance / bandwidth) * reward[batch] ** weight
-    share /= share.sum(axis=1, keepdims=True)
-    observed = np.eye(N_BATCHES)[batch].T @ share
-    np.testing.assert_allclose(clustering.counts, observed, atol=1e-9)
-    expected = np.bincount(batch)[:, None] / 100 * observed.sum(axis=0)
-    reward = (expected + 1) / (observed + 1)
-    if penalty == "bounded":
-        reward = expected / (observed + expected)
-    by_definition = (share * distance).sum() + bandwidth * (share * np.log(share)).sum()
-    by_definition -= bandwidth * weight * (observed * np.log(reward)).sum()
-    assert value == pytest.approx(by_definition / 100, rel=1e-6)
+    share = np.empty((100, 4))
+    for block, rows in enumerate((slice(0, 50), slice(50, 100))):
+        counts -= before[block]
+        share[rows] = np.exp((distance[rows].min() - distance[rows]) / bandwidth)
+        share[rows] *= reward(counts)[batch[rows]] ** weight
+        share[rows] /= share[rows].sum(axis=1, keepdims=True)
+        counts += indicators[rows].T @ share[rows]
+    np.testing.assert_allclose(clustering.counts, counts, atol=1e-9)
+    np.testing.assert_allclose(clustering.centroids, unit_rows(share.T @ unit), atol=1e-9)
+    entropy = (share * np.log(np.maximum(share, 1e-300))).sum()
+    diversity = (counts * np.log(reward(counts))).sum()
+    expected = (share * distance).sum() + bandwidth * (entropy - weight * diversity)
+    assert value == pytest.approx(expected / 100, rel=1e-9)
 
 
 @pytest.mark.parametrize("ridge", [0.3, 1.0, "vector"])

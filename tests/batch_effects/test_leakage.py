@@ -110,14 +110,16 @@ def test_correction_without_classes_loses_part_of_a_confounded_difference(withou
     assert mean_auc(in_fold(ComBat()), effect=1.0) < without_batches - 0.10
 
 
+@pytest.mark.parametrize("method", [ComBat, LimmaBatchRemover])
 @pytest.mark.parametrize("confounding", [0.5, 0.85], ids=["random", "confounded"])
-def test_preserved_difference_is_found_as_without_batches(without_batches, confounding):
-    found = mean_auc(in_fold(ComBat(preserve_y="fit_only")), effect=1.0, confounding=confounding)
+def test_preserved_difference_is_found_as_without_batches(without_batches, confounding, method):
+    found = mean_auc(in_fold(method(preserve_y="fit_only")), effect=1.0, confounding=confounding)
     assert abs(found - without_batches) <= 0.02
 
 
-def test_preserving_the_classes_leaves_noise_noise():
-    assert 0.40 < mean_auc(in_fold(ComBat(preserve_y="fit_only"))) < 0.70
+@pytest.mark.parametrize("method", [ComBat, LimmaBatchRemover])
+def test_preserving_the_classes_leaves_noise_noise(method):
+    assert 0.40 < mean_auc(in_fold(method(preserve_y="fit_only"))) < 0.70
 
 
 def test_preserving_the_classes_costs_nothing_where_batches_are_random():
