@@ -8,11 +8,7 @@ from synth_estimators._batch_simulation import (
     generate_batch_assignments,
     random_batch_assignment,
 )
-from synth_estimators.batch_effects._base import (
-    BaseBatchCorrector,
-    BatchLabelWarning,
-    attach_batch,
-)
+from synth_estimators.batch_effects._base import BaseBatchCorrector, BatchLabelWarning
 from synth_estimators.batch_effects._batch_metrics import (
     BATCH_METRICS,
     BatchMetricInfo,
@@ -29,6 +25,7 @@ from synth_estimators.batch_effects._batch_variance import (
 from synth_estimators.batch_effects._combat import ComBat
 from synth_estimators.batch_effects._combat_gam import ComBatGAM
 from synth_estimators.batch_effects._combat_seq import ComBatSeq
+from synth_estimators.batch_effects._containers import attach_batch
 from synth_estimators.batch_effects._covbat import CovBat
 from synth_estimators.batch_effects._diagnostics import (
     asw_batch,

@@ -8,25 +8,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from synth_estimators._compat import check_feature_names_in, dense_output, fit_context
 from synth_estimators._distances import row_blocks
 from synth_estimators._optional import require
-from synth_estimators._validation import (
-    from_polars,
-    is_polars,
-    refuse_duplicated_names,
-    refuse_text_columns,
+from synth_estimators._validation import is_polars
+from synth_estimators.batch_effects._containers import (
+    TableSource,
+    as_frame,
+    is_list,
+    read_numbers,
+    without_columns,
 )
 from synth_estimators.batch_effects._design import as_labels
 
-__all__ = ["BaseBatchCorrector", "BatchLabelWarning", "SampleRows", "attach_batch"]
+__all__ = ["BaseBatchCorrector", "BatchLabelWarning", "SampleRows"]
 
 # A table without a column of this name has no labels; any other name has to be there.
 _DEFAULT_BATCH = "batch"
+
+# Mean rows of a class from which on a covariate of the same classes is taken for the target.
+_ROWS_OF_A_CLASS = 5
 
 
 class BatchLabelWarning(UserWarning):
@@ -60,165 +64,6 @@ class SampleRows:
         return self.labels.get("covariates")
 
 
-def attach_batch(X: Any, batch: Any, covariates: Any = None) -> pd.DataFrame:
-    """Return a table with the batch labels, and covariates if any, as further columns.
-
-    Labels that are columns of the table go with the rows through every split, search and scorer
-    of scikit-learn.
-
-    Parameters
-    ----------
-    X : {array-like, pandas DataFrame} of shape (n_samples, n_features)
-        Features. Columns of an array are named ``x0``, ``x1`` and so on.
-
-    batch : array-like of shape (n_samples,)
-        Batch of every row; becomes the column ``"batch"``.
-
-    covariates : pandas DataFrame, mapping of columns or None, default=None
-        Further columns, under their own names.
-
-    Returns
-    -------
-    table : pandas DataFrame of shape (n_samples, n_features + 1 + n_covariates)
-        Index of ``X``; labels are matched by position.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, or a name is there already.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from synth_estimators.batch_effects import attach_batch
-    >>> attach_batch(np.eye(2), ["a", "b"], {"age": [50, 61]})
-        x0   x1 batch  age
-    0  1.0  0.0     a   50
-    1  0.0  1.0     b   61
-    """
-    if is_polars(X):
-        X = from_polars(X)
-    if not isinstance(X, pd.DataFrame):
-        X = np.asarray(X)
-        if X.ndim != 2:
-            raise ValueError(f"X has shape {X.shape}; expected a table of rows and columns.")
-        X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
-    extra = {_DEFAULT_BATCH: batch}
-    if covariates is not None:
-        frame = _as_frame(covariates, n_samples=len(X), name="covariates")
-        extra.update({name: frame[name] for name in frame.columns})
-    for name, values in extra.items():
-        if name in X.columns:
-            raise ValueError(f"X has a column {name!r} already; rename or drop it first.")
-        if len(values) != len(X):
-            raise ValueError(f"{name} has {len(values)} labels but X has {len(X)} rows.")
-    columns = {name: pd.Series(values).array for name, values in extra.items()}
-    return pd.concat([X, pd.DataFrame(columns, index=X.index)], axis=1)
-
-
-def _as_frame(values, *, n_samples, name):
-    """Labels given by keyword as a data frame with a fresh index."""
-    if is_polars(values):
-        values = from_polars(values if hasattr(values, "columns") else values.to_frame())
-    if isinstance(values, pd.Series):
-        values = values.to_frame(values.name if values.name is not None else "covariate0")
-    elif isinstance(values, dict):
-        values = pd.DataFrame({key: pd.Series(column).array for key, column in values.items()})
-    elif not isinstance(values, pd.DataFrame):
-        array = np.asarray(values)
-        array = array[:, None] if array.ndim == 1 else array
-        if array.ndim != 2:
-            raise ValueError(
-                f"{name} has shape {array.shape}; expected one row a sample and one column a label."
-            )
-        values = pd.DataFrame(array, columns=[f"covariate{j}" for j in range(array.shape[1])])
-        values = values.infer_objects()
-    if len(values) != n_samples:
-        raise ValueError(
-            f"{name} has {len(values)} rows but X has {n_samples}; pass one row for every row of X."
-        )
-    return values.reset_index(drop=True)
-
-
-def _is_anndata(X):
-    return type(X).__module__.split(".")[0] == "anndata"
-
-
-def _is_list(spec):
-    return isinstance(spec, list | tuple | pd.Index) or (
-        isinstance(spec, np.ndarray) and spec.ndim == 1
-    )
-
-
-class _Source:
-    """The table as the user gave it: features, and columns or ``obs`` that hold labels."""
-
-    def __init__(self, X, owner):
-        self.anndata = _is_anndata(X)
-        table = X.X if self.anndata else X
-        if sparse.issparse(table):
-            hint = "X.X.toarray()" if self.anndata else "X.toarray()"
-            raise TypeError(
-                f"Sparse data was passed, but {owner} needs a dense table: subtracting the effect "
-                f"of a batch leaves no zeros. Convert it with {hint}."
-            )
-        if not self.anndata and not isinstance(X, pd.DataFrame) and not is_polars(X):
-            X = np.asarray(X)
-            if X.dtype.kind in "US":
-                X = X.astype(object)
-        self.X = X
-        refuse_duplicated_names(X)
-
-    @property
-    def columns(self):
-        """Names of the columns that may hold labels, or None."""
-        if self.anndata:
-            return list(self.X.obs.columns)
-        return list(self.X.columns) if hasattr(self.X, "columns") else None
-
-    def position(self, spec):
-        """Position of a column, or None."""
-        columns = self.columns
-        if isinstance(spec, int | np.integer) and not isinstance(spec, bool):
-            width = len(columns) if columns is not None else self.X.shape[1]
-            return int(spec) % width if -width <= spec < width else None
-        return columns.index(spec) if columns is not None and spec in columns else None
-
-    def label(self, position):
-        """Name of a column for messages and frames of covariates."""
-        columns = self.columns
-        return columns[position] if columns is not None else position
-
-    def read(self, position):
-        """One column of labels."""
-        if self.anndata:
-            return self.X.obs.iloc[:, position]
-        if isinstance(self.X, pd.DataFrame):
-            return self.X.iloc[:, position]
-        if is_polars(self.X):
-            return from_polars(self.X[:, [position]]).iloc[:, 0]
-        return pd.Series(self.X[:, position]).infer_objects()
-
-    def frame(self, positions):
-        """Several columns of labels as a data frame with a fresh index."""
-        return pd.DataFrame(
-            {self.label(p): self.read(p).reset_index(drop=True) for p in positions},
-        )
-
-
-def _without(X, positions):
-    """The columns of the features; a view where the labels stand at one end."""
-    if not positions:
-        return X
-    width = X.shape[1]
-    keep = np.setdiff1d(np.arange(width), positions)
-    if keep.size and keep[-1] - keep[0] + 1 == keep.size:
-        keep = slice(int(keep[0]), int(keep[-1]) + 1)
-    if isinstance(X, pd.DataFrame):
-        return X.iloc[:, keep]
-    return X[:, keep]
-
-
 class BaseBatchCorrector(TransformerMixin, BaseEstimator):
     """Base of the batch correctors; a subclass writes ``_fit`` and ``_transform``.
 
@@ -233,6 +78,8 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
     # Constructor parameters that name columns of X, and those of them that transform does not read.
     _roles: tuple[str, ...] = ("batch", "covariates")
     _fit_only_roles: tuple[str, ...] = ()
+    # Roles of which the keyword may pass several columns; the others are one label a row.
+    _table_roles: tuple[str, ...] = ("covariates",)
     _needs_batch = True
     _allow_nan = False
     _counts = False
@@ -336,14 +183,18 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
     def _fit_rows(self, X: Any, y: Any = None, **given: Any) -> BaseBatchCorrector:
         """Check table and labels, then learn; ``given`` holds labels by keyword."""
         rows, _ = self._read(X, given, reset=True)
-        if y is not None and np.asarray(y).shape[:1] != (len(rows.X),):
-            raise ValueError(f"y has shape {np.shape(y)} but X has {len(rows.X)} rows.")
+        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+        if y is not None and shape[:1] != (len(rows.X),):
+            raise ValueError(
+                f"y has shape {shape} but X has {len(rows.X)} rows; pass one target a row."
+            )
         self._refuse_target(rows, y)
         self.identity_ = self._needs_batch and rows.batch is None
         if self.identity_:
+            column = "" if self.batch is None else f"X has no column {self.batch!r} and "
             warnings.warn(
                 f"{type(self).__name__} was fitted without batch labels and leaves every table as "
-                f"it is: X has no column {self.batch!r} and no batch= was passed.",
+                f"it is: {column}no batch= was passed.",
                 BatchLabelWarning,
                 stacklevel=3,
             )
@@ -378,10 +229,10 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
     def _refuse_target(self, rows, y):
         """A covariate that is the target would have to be known for the rows to predict."""
         covariates = rows.covariates
-        if y is None or covariates is None or np.ndim(y) != 1:
+        target = np.asarray(y).reshape(-1)
+        if y is None or covariates is None or len(target) != len(rows.X):
             return
-        target = np.asarray(y).tolist()
-        same = [name for name in covariates.columns if covariates[name].tolist() == target]
+        same = [name for name in covariates.columns if _same_labels(covariates[name], target)]
         if same:
             offered = "preserve_y" in self.get_params(deep=False)
             raise ValueError(
@@ -391,18 +242,29 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
             )
 
     def _read(self, X, given, *, reset):
-        source = _Source(X, type(self).__name__)
+        source = TableSource(X, type(self).__name__)
         X = source.X
         self._check_columns(X, source, reset=reset)
         n_samples = X.shape[0]
         if reset:
             self._fitted_on_array = source.columns is None
-            self._positions = self._find_columns(source, given)
-            used = {p for found in self._positions.values() for p in found}
-            self._label_positions = [] if source.anndata else sorted(used)
+            found = self._find_columns(source, given, self._roles)
+            self._label_names = {
+                role: [source.label(p) for p in positions] for role, positions in found.items()
+            }
+            self._positions = {} if source.anndata else found
+            self._label_positions = sorted({p for group in self._positions.values() for p in group})
         data = self._features(X, source)
         roles = self._roles if reset else [r for r in self._roles if r not in self._fit_only_roles]
-        labels = {role: self._labels(role, source, given.get(role), n_samples) for role in roles}
+        # The columns of an obs are in any order, those of a table in the order of fit.
+        places = self._positions
+        if source.anndata:
+            names = None if reset else self._label_names
+            places = self._find_columns(source, given, roles, names)
+        labels = {
+            role: self._labels(role, source, places.get(role), given.get(role), n_samples)
+            for role in roles
+        }
         return SampleRows(data, labels), source
 
     def _check_columns(self, X, source, *, reset):
@@ -423,58 +285,62 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
             raise ValueError(f"Complex data not supported: X has dtype {X.dtype}.")
         validate_data(self, X, reset=reset, skip_check_array=True)
 
-    def _find_columns(self, source, given):
+    def _find_columns(self, source, given, roles, fitted_names=None):
         """Positions of the columns of labels, by role; absent names are errors."""
         found = {}
-        for role in self._roles:
+        for role in roles:
             spec = getattr(self, role)
-            if spec is None or (_is_list(spec) and len(spec) == 0):
+            if spec is None or (is_list(spec) and len(spec) == 0):
                 continue
-            names = list(spec) if _is_list(spec) else [spec]
+            names = list(spec) if is_list(spec) else [spec]
+            if fitted_names is not None:
+                names = fitted_names.get(role, names)
             positions = [source.position(name) for name in names]
             absent = [n for n, p in zip(names, positions, strict=True) if p is None]
             optional = given.get(role) is not None or (
-                role == "batch" and not _is_list(spec) and spec == _DEFAULT_BATCH
+                role == "batch" and not is_list(spec) and spec == _DEFAULT_BATCH
             )
             if absent and not optional:
                 raise ValueError(self._absent(role, absent, source))
-            found[role] = [position for position in positions if position is not None]
+            found[role] = list(dict.fromkeys(p for p in positions if p is not None))
         return {role: positions for role, positions in found.items() if positions}
 
     def _absent(self, role, absent, source):
         columns = source.columns
         where = "X.obs" if source.anndata else "X"
         if columns is None:
-            there = f"{where} is an array of {source.X.shape[1]} columns without names"
+            there = f"{where} is an array of {source.width} columns without names"
         else:
             there = f"{where} has the columns {[str(c) for c in columns[:10]]}"
             there += f" and {len(columns) - 10} more" if len(columns) > 10 else ""
+        if any(isinstance(name, int | np.integer) for name in absent):
+            there += f"; whole numbers are positions, here from 0 to {source.width - 1}"
         keyword = f", or pass {role}= to the method" if role in ("batch", "covariates") else ""
         return (
             f"{role}={getattr(self, role)!r} names {absent if len(absent) > 1 else absent[0]!r}, "
             f"but {there}. Name a column that is there{keyword}."
         )
 
-    def _labels(self, role, source, given, n_samples):
+    def _labels(self, role, source, positions, given, n_samples):
         spec = getattr(self, role)
-        positions = self._positions.get(role)
-        several = role == "covariates" or _is_list(spec)
+        several = role == "covariates" or is_list(spec)
         if given is None:
             if positions is None:
                 return None
             if several:
                 frame = source.frame(positions)
+                frame.columns = self._label_names.get(role, frame.columns)
                 return self._complete(frame, role)
             return as_labels(source.read(positions[0]), n_samples=n_samples, name=role)
-        if several or (isinstance(given, pd.DataFrame) and given.shape[1] > 1):
-            frame = _as_frame(given, n_samples=n_samples, name=role)
-            wanted = list(spec) if _is_list(spec) else []
-            if wanted and all(name in frame.columns for name in wanted):
-                frame = frame[wanted]
+        wide = role in self._table_roles and len(np.shape(given)) == 2 and np.shape(given)[1] > 1
+        if several or wide:
+            wanted = list(spec) if is_list(spec) else None
+            frame = as_frame(given, n_samples=n_samples, name=role, names=wanted)
             return self._complete(frame, role)
         return as_labels(given, n_samples=n_samples, name=role)
 
     def _complete(self, frame, role):
+        frame = frame.infer_objects()
         for name in frame.columns:
             missing = np.flatnonzero(frame[name].isna())
             if missing.size:
@@ -494,7 +360,7 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
         return [n for j, n in enumerate(names) if j not in set(self._label_positions)]
 
     def _features(self, X, source):
-        features = X.X if source.anndata else _without(X, self._label_positions)
+        features = X.X if source.anndata else without_columns(X, self._label_positions)
         if source.anndata or not self._label_positions:
             least = 1
         else:
@@ -504,15 +370,8 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
                     f"X has no features left beside its columns of labels; "
                     f"{type(self).__name__} needs at least one numeric column."
                 )
-        if isinstance(features, pd.DataFrame):
-            refuse_text_columns(self, features)
-            features = _numbers_of_frame(features)
-        elif is_polars(features):
-            features = from_polars(features)
-            refuse_text_columns(self, features)
-            features = _numbers_of_frame(features)
         data = check_array(
-            features,
+            read_numbers(self, features),
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
             ensure_min_features=least,
@@ -563,31 +422,38 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
 
     def _wrap(self, values, source):
         X = source.X
+        other = dense_output(self) != "default"  # scikit-learn makes this container
         if source.anndata:
-            return self._wrap_anndata(values, X)
+            return self._wrap_anndata(values, X, as_table=other)
         keep = getattr(self, "keep_metadata", False) and bool(self._label_positions)
-        if dense_output(self) != "default" and not keep:
-            return values  # scikit-learn makes the container
-        if isinstance(X, pd.DataFrame) and not self._fitted_on_array:
+        if other and not keep:
+            return values
+        if isinstance(X, pd.DataFrame) and (other or not self._fitted_on_array):
             return self._wrap_pandas(values, X, keep)
+        if other:
+            labels = source.frame(self._label_positions)
+            labels.columns = self.get_feature_names_out()[values.shape[1] :]
+            names = self.get_feature_names_out()[: values.shape[1]]
+            return pd.concat([pd.DataFrame(values, columns=names, copy=False), labels], axis=1)
         if is_polars(X) and not self._fitted_on_array:
-            import polars
-
-            names = [str(name) for name in self.get_feature_names_out()]
-            frame = polars.DataFrame(values, schema=names[: values.shape[1]])
-            return (
-                polars.concat([frame, X[:, self._label_positions]], how="horizontal")
-                if (keep)
-                else frame
-            )
+            return self._wrap_polars(values, X, keep)
         if keep:
             extra = X[:, self._label_positions]
             kind = values.dtype if extra.dtype.kind in "biuf" else object
             return np.hstack([values.astype(kind), extra.astype(kind)])
         return values
 
+    def _wrap_polars(self, values, X, keep):
+        import polars
+
+        names = [str(name) for name in self.get_feature_names_out()]
+        frame = polars.DataFrame(values, schema=names[: values.shape[1]])
+        if not keep:
+            return frame
+        return polars.concat([frame, X[:, self._label_positions]], how="horizontal")
+
     def _wrap_pandas(self, values, X, keep):
-        features = _without(X, self._label_positions)
+        features = without_columns(X, self._label_positions)
         if values.shape[1] == features.shape[1]:
             columns = features.columns
         else:
@@ -597,7 +463,9 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
             frame = pd.concat([frame, X.iloc[:, self._label_positions]], axis=1)
         return frame
 
-    def _wrap_anndata(self, values, X):
+    def _wrap_anndata(self, values, X, *, as_table):
+        if as_table:
+            return pd.DataFrame(values, index=X.obs_names, columns=self.get_feature_names_out())
         anndata = require("anndata", extra="single-cell", purpose="A table of class AnnData")
         if values.shape[1] != X.shape[1]:
             return anndata.AnnData(X=values, obs=X.obs.copy())
@@ -606,8 +474,11 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
             obs=X.obs.copy(),
             var=X.var.copy(),
             uns=dict(X.uns),
-            obsm=dict(X.obsm),
-            varm=dict(X.varm),
+            **{
+                name: {key: part.copy() for key, part in getattr(X, name).items()}
+                for name in ("obsm", "varm", "obsp", "varp", "layers")
+            },
+            raw=None if X.raw is None else X.raw.to_adata(),
         )
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -641,8 +512,11 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _numbers_of_frame(frame):
-    dtypes = set(frame.dtypes)
-    if all(isinstance(dtype, np.dtype) for dtype in dtypes):
-        return frame.to_numpy()
-    return frame.to_numpy(dtype=np.float64, na_value=np.nan)
+def _same_labels(covariate, target):
+    """Whether a covariate is the target, under its own or other names of the classes."""
+    if covariate.tolist() == target.tolist():
+        return True
+    codes, levels = pd.factorize(covariate)
+    # Values that hardly repeat say nothing: any two such columns could be renamed into each other.
+    few = 1 < len(levels) <= len(codes) // _ROWS_OF_A_CLASS
+    return few and np.array_equal(codes, pd.factorize(target)[0])

@@ -15,7 +15,7 @@ from synth_estimators.batch_effects._base import BaseBatchCorrector
 from synth_estimators.batch_effects._combat_model import (
     CombatOptions,
     apply_combat,
-    estimate_effects,
+    constant_features,
     fit_combat,
 )
 from synth_estimators.batch_effects._design import (
@@ -24,6 +24,7 @@ from synth_estimators.batch_effects._design import (
     check_confounding,
     match_batches,
 )
+from synth_estimators.batch_effects._new_batches import adjust_new_batches
 from synth_estimators.batch_effects._target_effects import without_target
 
 __all__ = ["ComBat"]
@@ -161,7 +162,8 @@ class ComBat(BaseBatchCorrector):
     spread unevenly over batches, an adjustment that does not know the classes removes part of
     their difference, and one that knows them on all rows, test rows included, invents one.
 
-    Time and memory are linear in the table; beyond input and output it needs a few megabytes.
+    Time and memory are linear in the table; beyond input and output it needs a few megabytes, and
+    with ``preserve_y`` a copy of the fitted rows.
 
     References
     ----------
@@ -180,8 +182,8 @@ class ComBat(BaseBatchCorrector):
     >>> batch = np.repeat(["a", "b"], 50)
     >>> X = rng.normal(size=(100, 20)) + 3.0 * (batch == "b")[:, None]
     >>> table = attach_batch(X, batch)
-    >>> adjusted = ComBat().fit_transform(table)
-    >>> gap = adjusted[batch == "b"].mean() - adjusted[batch == "a"].mean()
+    >>> means = ComBat().fit_transform(table).groupby(batch).mean()
+    >>> gap = means.loc["b"].mean() - means.loc["a"].mean()
     >>> bool(abs(gap) < 0.01)
     True
     """
@@ -253,6 +255,14 @@ class ComBat(BaseBatchCorrector):
         if self._target_coder is not None:
             rows = self._without_target(rows, batches, C, y)
         self._store(self._fit_model(rows, batches, C))
+        if len(self.batches_) > 1 and not self.kept_features_.any():
+            where = "some batch" if self._reference is None else "the reference or another batch"
+            warnings.warn(
+                f"No feature can be adjusted: each is constant in {where}, has too few observed "
+                "values there, or is explained by the covariates. Every table is left as it is.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _check_batches(self, batches):
         """Look at the sizes of the batches; set ``batches_`` and ``mean_only_``."""
@@ -301,8 +311,10 @@ class ComBat(BaseBatchCorrector):
     def _without_target(self, rows, batches, C, y):
         """Rows without the effects of the target, which would be taken for effects of batches."""
         target = self._target_coder.transform(target_frame(y)[0])
-        indicators = np.eye(len(batches.levels))[batches.codes]
-        X, self.target_effects_ = without_target(rows.X, np.hstack([indicators, C]), target)
+        n_batches = len(batches.levels)
+        others = np.hstack([np.eye(n_batches)[batches.codes], C])
+        constant = constant_features(rows.X, batches.codes, n_batches)
+        X, self.target_effects_ = without_target(rows.X, others, target, constant)
         return replace(rows, X=X)
 
     def _coded(self, rows):
@@ -361,22 +373,7 @@ class ComBat(BaseBatchCorrector):
                 f"The unseen batch {single[0]!r} has one row only; unseen='estimate' needs at "
                 "least two rows of a new batch."
             )
-        model = self._model
-        kept = model.kept
-        scale = np.sqrt(model.pooled_var)
-        values = X[:, kept].astype(np.float64)
-        expected = np.einsum("ij,jk->ik", C, model.coef) + model.grand_mean
-        standard = (values - expected) / scale
-        options = self._options()
-        options.reference = None
-        _, _, gamma, delta, _, _ = estimate_effects(
-            standard, batches.codes, len(batches.levels), options
-        )
-        standard -= gamma[batches.codes]
-        standard /= np.sqrt(delta)[batches.codes]
-        result = X.copy()
-        result[:, kept] = standard * scale + expected
-        return result
+        return adjust_new_batches(self._model, X, batches.codes, C, self._options())
 
 
 def reference_code(reference: Any, levels: np.ndarray) -> int | None:
@@ -421,7 +418,13 @@ def warn_about_sizes(levels: np.ndarray, counts: np.ndarray, *, owner: str) -> N
 
 def target_frame(y: Any) -> tuple[pd.DataFrame, list | None]:
     """The target as a covariate: classes as categories, other numbers as they are."""
-    target = pd.Series(np.asarray(y).reshape(-1))
+    values = np.asarray(y)
+    if values.size != len(values):
+        raise ValueError(
+            f"y has shape {values.shape}, but preserve_y='fit_only' takes one target a row; pass "
+            "one column of it."
+        )
+    target = pd.Series(values.reshape(-1))
     whole = pd.api.types.is_numeric_dtype(target.dtype) and bool((target % 1 == 0).all())
     classes = whole and target.nunique() <= max(2, len(target) // 5)
     return pd.DataFrame({"y": target}), ["y"] if classes else None

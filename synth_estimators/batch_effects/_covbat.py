@@ -121,8 +121,9 @@ class CovBat(ComBat):
     The covariance of many features is learnt from few rows: with batches of a dozen rows the
     variances of the later scores are noise, and a lower ``percent_var`` does less harm. Beyond
     ComBat it costs the eigenvectors of the smaller of the two products of the table with itself,
-    a time proportional to ``n_samples * n_features * min(n_samples, n_features)``, and a second
-    copy of the table in ``fit``.
+    a time proportional to ``n_samples * n_features * min(n_samples, n_features)``, and in ``fit``
+    the memory of one copy of the table, or two if some features are not adjusted, and of the
+    components.
 
     References
     ----------

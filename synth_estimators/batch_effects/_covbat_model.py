@@ -53,7 +53,7 @@ def fit_covariance(
         Model by which the table was adjusted.
 
     adjusted : ndarray of shape (n_samples, n_features)
-        Table without the effects of ``combat``.
+        Table without the effects of ``combat``; written to.
 
     codes : ndarray of int of shape (n_samples,)
         Batch of every row.
@@ -74,7 +74,9 @@ def fit_covariance(
     -------
     model : CovarianceModel
     """
-    residuals = np.empty((len(adjusted), len(combat.grand_mean)))
+    # In the place of the table where all features are kept, which saves a copy of it.
+    every = combat.kept.all()
+    residuals = adjusted if every else np.empty((len(adjusted), len(combat.grand_mean)))
     for rows in row_blocks(*adjusted.shape):
         residuals[rows] = _residuals(combat, adjusted[rows], C[rows])
     center = residuals.mean(axis=0)

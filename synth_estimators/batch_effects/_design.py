@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synth_estimators._validation import is_polars
+from synth_estimators._validation import from_polars, is_polars
 
 __all__ = [
     "BatchLevels",
@@ -56,11 +56,12 @@ def as_labels(values: Any, *, n_samples: int, name: str) -> np.ndarray:
         For another length or shape, missing labels, or labels of several types.
     """
     if is_polars(values):
-        values = values.to_list()
+        values = from_polars(values) if hasattr(values, "columns") else values.to_list()
     if isinstance(values, pd.DataFrame) and values.shape[1] == 1:
         values = values.iloc[:, 0]
-    if not isinstance(values, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
-        shape = np.shape(values)
+    columns = pd.Series | pd.Index | pd.api.extensions.ExtensionArray
+    if not isinstance(values, columns) or isinstance(values, pd.MultiIndex):
+        shape = values.to_frame().shape if isinstance(values, pd.MultiIndex) else np.shape(values)
         if len(shape) == 2 and shape[1] == 1:
             values = np.asarray(values)[:, 0]
         elif len(shape) != 1:
@@ -81,9 +82,13 @@ def as_labels(values: Any, *, n_samples: int, name: str) -> np.ndarray:
     array = np.asarray(labels)
     if array.dtype.kind in "biuf":
         return array
+    if array.dtype.kind in "mM":
+        # As objects of pandas they are equal whatever their unit is.
+        return pd.Series(array).astype(object).to_numpy()
     array = array.astype(object)
     _refuse_mixed_types(array, name)
-    return array
+    numbers = pd.Series(array).infer_objects().to_numpy()
+    return numbers if numbers.dtype.kind in "biuf" else array
 
 
 def _refuse_mixed_types(array, name):
@@ -231,7 +236,8 @@ class CovariateCoder:
                 names = [f"{column}={level}" for level in self.levels[column][1:]]
             else:
                 numbers = self._numbers(values, column)
-                self._varying[column] = bool(len(numbers)) and bool(np.ptp(numbers) > 0)
+                rounding = 8 * np.finfo(np.float64).eps * np.abs(numbers).max(initial=0.0)
+                self._varying[column] = bool(len(numbers)) and bool(np.ptp(numbers) > rounding)
                 names = [str(column)] if self._varying[column] else []
             self.names += names
             self.sources += [column] * len(names)
@@ -346,6 +352,13 @@ def check_confounding(
         "Their effects cannot be told apart; drop the covariate, or merge batches so that each "
         "holds several of its values."
     )
+    for name in columns:
+        n_columns = coder.sources.count(name)
+        if n_columns > max(1, len(C) // 2):
+            advice += (
+                f" {name!r} is taken as a category with {n_columns + 1} levels in {len(C)} rows; "
+                "pass numbers if it is a quantity or a date."
+            )
     if C.shape[1] == 1:
         raise ValueError(f"The covariate {columns[0]!r} is confounded with batch. {advice}")
     if _dependent(C - C.mean(axis=0)):

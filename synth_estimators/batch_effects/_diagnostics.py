@@ -297,6 +297,11 @@ def kbet_rejection(
     --------
     synth_estimators.metrics.kbet_acceptance : Share of accepted rows in tables of mixed columns.
 
+    Notes
+    -----
+    A neighbourhood is drawn from the rows without replacement. The larger its share of them, the
+    less its batches vary, and the further the rate of well-mixed batches lies below ``level``.
+
     References
     ----------
     .. [1] Büttner, M., Miao, Z., Wolf, F. A., Teichmann, S. A. and Theis, F. J. (2019). "A test

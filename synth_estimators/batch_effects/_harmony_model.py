@@ -304,7 +304,8 @@ def fit_harmony(
     clustering.load(unit)
     clustering.start(_first_centroids(unit[by_batch.inverse], options, rng))
 
-    rounds, objective, n_iter_cluster = [], [], []
+    rounds: list[HarmonyRound] = []
+    objective, n_iter_cluster = [], []
     moved, best, stale = X, np.inf, 0
     while len(rounds) < options.max_iter and stale < _PATIENCE:
         unit = unit_rows(moved)

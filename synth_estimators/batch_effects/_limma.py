@@ -145,6 +145,7 @@ class LimmaBatchRemover(BaseBatchCorrector):
     }
     _roles = (*BaseBatchCorrector._roles, "batch2", "design")
     _fit_only_roles = ("design",)
+    _table_roles = (*BaseBatchCorrector._table_roles, "design")
     _allow_nan = True
     _needs_batch = False
 

@@ -296,10 +296,10 @@ class LongitudinalComBat(ComBat):
         labels = {"batch": batch, "covariates": covariates, "subject": subject}
         return self.fit(X, y, **labels)._transform_rows(X, **labels)
 
-    def _find_columns(self, source, given):
+    def _find_columns(self, source, given, roles, fitted_names=None):
         if self.subject == _DEFAULT_SUBJECT:
             given = {**given, "subject": "may be absent"}
-        return super()._find_columns(source, given)
+        return super()._find_columns(source, given, roles, fitted_names)
 
     def _subject_labels(self, rows):
         subject = rows.labels.get("subject")

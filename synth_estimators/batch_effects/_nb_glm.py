@@ -7,8 +7,11 @@ dispersions may differ by feature. Arrays have rows of samples and columns of fe
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from scipy.special import gammaln
+from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
     "OrthonormalDesign",
@@ -26,17 +29,17 @@ _MIN_FEATURES = 32
 
 # Gain of log-likelihood that a Newton step promises at the optimum.
 _TOL = 1e-10
-_MAX_ITER = 100
+_MAX_ITER = 200
 _MAX_HALVINGS = 30
 
 # A larger promise means that the optimum is far.
-_FAR = 0.1
+_FAR = 1e-2
 
 # Loss of log-likelihood, relative to its size, that counts as rounding.
 _ROUNDING = 1e-10
 
-# Largest change of the logarithm of a mean in one step, before step halving.
-_MAX_LOG_CHANGE = 10.0
+# Largest rise of the logarithm of a mean above the larger of mean and count in one step.
+_LARGEST_RISE = 3.0
 
 # Pivots of the information of unit-scaled columns below this count as no information: the mean of
 # a group of rows without counts goes to 0, and where it stops on the way must not matter.
@@ -255,8 +258,10 @@ def fit_glm(
     eta, mean : ndarray of shape (n_samples, n_features)
         Logarithms of the fitted means, and fitted means.
     """
-    state = _Newton(counts, design, offset, dispersion)
-    return state.run(_initial(counts, design, offset) if start is None else start)
+    newton = _Newton(counts, design, offset, dispersion)
+    if start is None:
+        return newton.run(_initial(counts, design, offset), far=True)
+    return newton.run(start, far=False)
 
 
 class _Newton:
@@ -264,11 +269,39 @@ class _Newton:
 
     Where a mean is far above its count the log-likelihood has little curvature, and a Newton step
     overshoots; far from the optimum such counts take their expected curvature, which is larger.
+    Where a mean is far below, a step leads far beyond the count; it is cut near the count.
     """
 
     def __init__(self, counts, design, offset, dispersion):
         self.counts, self.design, self.offset, self.dispersion = counts, design, offset, dispersion
-        self._reach = np.linalg.norm(design.basis, axis=1).max()
+
+    def run(self, start, *, far):
+        """Iterate from ``start``; return coefficients, logarithms of means, and means."""
+        result = np.array(start, dtype=np.float64)
+        whole = self.counts, self.offset, self.dispersion
+        active = np.arange(result.shape[1])
+        coef, far = result.copy(), np.full(len(active), far)
+        eta, mean = self._means(coef)
+        value = self._value(eta, mean)
+        for _ in range(_MAX_ITER):
+            step, gain = self._step(mean, far)
+            # Expected curvature promises less than there is to gain.
+            done = (gain <= _TOL) & ~far
+            result[:, active] = coef + np.where(done, step, 0.0)
+            left = np.flatnonzero(~done)
+            if not left.size:
+                break
+            if left.size < len(active):
+                self._narrow(left)
+                active, coef, step, eta = active[left], coef[:, left], step[:, left], eta[:, left]
+                value, gain = value[left], gain[left]
+            far = gain > _FAR
+            coef, eta, mean, value = self._advance(coef, eta, step, value, far)
+            result[:, active] = coef
+        else:
+            self._warn_if_far(gain)
+        self.counts, self.offset, self.dispersion = whole
+        return result, *self._means(result)
 
     def _take(self, array, columns):
         return array if np.ndim(array) == 0 or array.shape[1] == 1 else array[:, columns]
@@ -279,9 +312,9 @@ class _Newton:
         self.offset = self._take(self.offset, columns)
         self.dispersion = self._take(self.dispersion, columns)
 
-    def _means(self, coef, columns=slice(None)):
+    def _means(self, coef):
         eta = self.design.basis @ coef
-        eta += self._take(self.offset, columns)
+        eta += self.offset
         with np.errstate(over="ignore"):
             return eta, np.exp(eta)
 
@@ -296,8 +329,10 @@ class _Newton:
         """Step, and the gain of log-likelihood that it promises."""
         spread = 1.0 / (1.0 + self.dispersion * mean)
         score = self.design.basis.T @ ((self.counts - mean) * spread)
-        curved = np.where(far, np.maximum(self.counts, mean), self.counts) if far.any() else None
-        weight = (self.counts if curved is None else curved) * self.dispersion
+        counts = self.counts
+        if far.any():
+            counts = np.where(far, np.maximum(counts, mean), counts)
+        weight = counts * self.dispersion
         weight += 1.0
         weight *= spread
         weight *= mean
@@ -305,50 +340,46 @@ class _Newton:
         information = self.design.information(weight)
         smallest = _SMALLEST_PIVOT * (1.0 + information[0, 0])
         step = _solve(_factor(information, smallest), score)
-        gain = np.abs(np.einsum("kg,kg->g", score, step))
-        longest = np.sqrt(np.einsum("kg,kg->g", step, step)) * self._reach
-        step *= np.minimum(1.0, _MAX_LOG_CHANGE / np.maximum(longest, _MAX_LOG_CHANGE))
-        return step, gain
+        return step, np.abs(np.einsum("kg,kg->g", score, step))
 
-    def run(self, start):
-        """Iterate from ``start``; returns coefficients, logarithms of means, and means."""
-        result = np.array(start, dtype=np.float64)
-        whole = self.counts, self.offset, self.dispersion
-        active = np.arange(result.shape[1])
-        coef = result.copy()
-        far = np.ones(len(active), dtype=bool)
-        eta, mean = self._means(coef)
-        value = self._value(eta, mean)
-        for _ in range(_MAX_ITER):
-            step, gain = self._step(mean, far)
-            done = gain <= _TOL
-            result[:, active] = coef + np.where(done, step, 0.0)
-            left = np.flatnonzero(~done)
-            if not left.size:
-                break
-            if left.size < len(active):
-                self._narrow(left)
-                active, coef, step = active[left], coef[:, left], step[:, left]
-                value, gain = value[left], gain[left]
-            far = gain > _FAR
-            coef, eta, mean, value = self._advance(coef, step, value)
-            result[:, active] = coef
-        self.counts, self.offset, self.dispersion = whole
-        return result, *self._means(result)
-
-    def _advance(self, coef, step, value):
+    def _advance(self, coef, eta, step, value, far):
         """Take the step, halved for the features whose log-likelihood would fall."""
-        moved = coef + step
-        eta, mean = self._means(moved)
-        reached = self._value(eta, mean)
+        change = self.design.basis @ step
+        if far.any():
+            size = self._step_size(eta, change)
+            step, change = step * size, change * size
+        moved, reached_eta = coef + step, eta + change
+        with np.errstate(over="ignore"):
+            mean = np.exp(reached_eta)
+        reached = self._value(reached_eta, mean)
         floor = value - _ROUNDING * (1.0 + np.abs(value))
         worse = np.flatnonzero(reached < floor)
+        part = 1.0
         for _ in range(_MAX_HALVINGS):
             if not worse.size:
                 break
-            step[:, worse] *= 0.5
-            moved[:, worse] = coef[:, worse] + step[:, worse]
-            eta[:, worse], mean[:, worse] = self._means(moved[:, worse], worse)
-            reached[worse] = self._value(eta[:, worse], mean[:, worse], worse)
+            part /= 2.0
+            moved[:, worse] = coef[:, worse] + part * step[:, worse]
+            reached_eta[:, worse] = eta[:, worse] + part * change[:, worse]
+            with np.errstate(over="ignore"):
+                mean[:, worse] = np.exp(reached_eta[:, worse])
+            reached[worse] = self._value(reached_eta[:, worse], mean[:, worse], worse)
             worse = worse[reached[worse] < floor[worse]]
-        return moved, eta, mean, reached
+        return moved, reached_eta, mean, reached
+
+    def _step_size(self, eta, change):
+        """Share of the step, at most 1, that lifts no mean far above its count."""
+        room = np.maximum(np.log1p(self.counts) - eta, 0.0) + _LARGEST_RISE
+        return 1.0 / np.maximum(1.0, (change / room).max(axis=0))
+
+    @staticmethod
+    def _warn_if_far(gain):
+        n_far = int((gain > _FAR).sum())
+        if n_far:
+            warnings.warn(
+                f"The negative binomial regression of {n_far} features did not converge in "
+                f"{_MAX_ITER} steps; they have few rows with counts for the covariates of the "
+                "model. Drop such features or some covariates.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )

@@ -197,6 +197,8 @@ class NestedComBat(BaseBatchCorrector):
         self.missing = missing
         self.keep_metadata = keep_metadata
 
+    _table_roles = (*BaseBatchCorrector._table_roles, "batch")
+
     @property
     def _allow_nan(self):
         return self.missing == "sva"
@@ -282,7 +284,8 @@ class _OrderSearch:
 
     def n_significant(self, X):
         """Features whose distribution differs between the levels of some column."""
-        X = X[:, ~np.isnan(X).any(axis=0)]
+        gaps = np.isnan(X).any(axis=0)
+        X = X[:, ~gaps] if gaps.any() else X
         differs = np.zeros(X.shape[1], dtype=bool)
         if len(X) < 4:
             return 0

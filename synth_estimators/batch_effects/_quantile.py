@@ -163,10 +163,10 @@ class QuantileAligner(BaseBatchCorrector):
     rows equals ``normalizeQuantiles`` of limma; rows with missing cells are stretched to the full
     number of ranks, as there. It assumes that most features do not differ between samples.
 
-    ``scope="per_batch"`` interpolates linearly between order statistics, gives values beyond those
-    of the training batch the end of the common distribution, and keeps the sorted training rows in
-    the fitted estimator. It assumes that batches differ for technical reasons only. Features with
-    fewer than two observed cells in a batch stay as they are there; missing cells stay missing.
+    ``scope="per_batch"`` interpolates linearly between order statistics, takes values beyond those
+    of the training batch for the nearest of them, and keeps the sorted training rows in the fitted
+    estimator. It assumes that batches differ for technical reasons only. Features with fewer than
+    two observed cells in a batch stay as they are there; missing cells stay missing.
 
     References
     ----------

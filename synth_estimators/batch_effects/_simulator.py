@@ -331,17 +331,23 @@ class BatchEffectSimulator(BaseBatchCorrector):
         )
         # One batch differs from no other, unless it was named.
         alone = rows.batch is None and self.n_batches == 1
-        self._effects = draw_effects(
-            len(self.batches_),
-            len(self.affected_features_),
-            rng,
-            effect_type=self.effect_type,
-            effect_strength=0.0 if alone else float(self.effect_strength),
-            effect_granularity=self.effect_granularity,
-            positive_factors=self.positive_factors,
-        )
+        with np.errstate(over="ignore"):
+            self._effects = draw_effects(
+                len(self.batches_),
+                len(self.affected_features_),
+                rng,
+                effect_type=self.effect_type,
+                effect_strength=0.0 if alone else float(self.effect_strength),
+                effect_granularity=self.effect_granularity,
+                positive_factors=self.positive_factors,
+            )
         shape = len(self.batches_), len(self.affected_features_)
         self.shifts_, self.factors_ = self._effects.full(*shape)
+        if not (np.isfinite(self.shifts_).all() and np.isfinite(self.factors_).all()):
+            raise ValueError(
+                f"effect_strength={self.effect_strength!r} gives effects that are too large for "
+                "float64; pass a smaller one."
+            )
         self.effects_ = self.factors_ if self.effect_type == "multiplicative" else self.shifts_
         self.batch_effects_ = summarize(self._effects, len(self.batches_))
 
@@ -361,7 +367,8 @@ class BatchEffectSimulator(BaseBatchCorrector):
         )
 
     def _read_levels(self, labels):
-        if labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < self.n_batches:
+        whole = labels.dtype.kind in "iuf" and bool((labels % 1 == 0).all())
+        if whole and labels.min() >= 0 and labels.max() < self.n_batches:
             return np.arange(self.n_batches), labels.astype(np.intp)
         read = BatchLevels.from_labels(labels)
         return read.levels, read.codes
@@ -397,8 +404,8 @@ class BatchEffectSimulator(BaseBatchCorrector):
     def _read_affected(self, X, batch):
         """Features and labels (or None) of rows that may lack the column of labels."""
         names = getattr(X, "columns", None)
-        width = np.shape(X)[1] if np.ndim(X) == 2 else None
-        if not self._label_positions or width == self.n_features_in_:
+        whole = not self._label_positions or np.shape(X)[1:] == (self.n_features_in_,)
+        if whole:
             rows, _ = self._read(X, {"batch": batch}, reset=False)
             return rows.X, rows.batch
         expected = self._names()

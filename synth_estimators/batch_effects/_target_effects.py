@@ -27,7 +27,7 @@ _SMALLEST_SHARE = 1e-3
 
 
 def without_target(
-    X: np.ndarray, nuisance: np.ndarray, target: np.ndarray
+    X: np.ndarray, nuisance: np.ndarray, target: np.ndarray, left_alone: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Take the effects of the target out of a table, as far as all features bear them out.
 
@@ -41,6 +41,9 @@ def without_target(
 
     target : ndarray of shape (n_samples, n_columns)
         Coded target.
+
+    left_alone : ndarray of bool of shape (n_features,) or None, default=None
+        Features whose values are to stay as they are.
 
     Returns
     -------
@@ -76,6 +79,8 @@ def without_target(
     covariance = np.linalg.pinv(design.T @ design)[first:, first:]
     effects = np.zeros((n_target, n_features))
     usable = variance > 0
+    if left_alone is not None:
+        usable &= ~left_alone
     if usable.any():
         effects[:, usable] = shrink_target_effects(coef[:, usable], covariance, variance[usable])
     return X - (target - target.mean(axis=0)) @ effects, effects

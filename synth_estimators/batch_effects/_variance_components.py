@@ -25,6 +25,9 @@ _TOLERANCE = 1e-11
 _DEVIANCE_NOISE = 1e-13
 # A residual variance of 0 would leave the covariance of the rows singular.
 _SMALLEST_SHARE = 1e-12
+# When a second maximum of the likelihood is looked for, and its smallest residual to begin with.
+_SUSPECT = 0.1
+_SMALLEST_START = 1e-6
 
 
 class _Cells:
@@ -110,7 +113,22 @@ def _fit_one(cells, y):
     if total == 0.0:
         return np.zeros(len(cells.kernels))
     floor = _SMALLEST_SHARE * total
-    variances = np.full(len(cells.kernels), total / len(cells.kernels))
+    start = np.full(len(cells.kernels), total / len(cells.kernels))
+    variances, deviance = _climb(cells, start, z, within, floor)
+    free = cells.n_rows - len(z)
+    # Where rows of a cell agree far better than this residual says, the likelihood may have
+    # another maximum, with the residual that they show.
+    shown = max(within / free, _SMALLEST_START * total) if free else np.inf
+    if shown < _SUSPECT * variances[-1]:
+        start[-1] = shown
+        other, its_deviance = _climb(cells, start, z, within, floor)
+        if its_deviance < deviance:
+            return other
+    return variances
+
+
+def _climb(cells, variances, z, within, floor):
+    """Nearest maximum of the likelihood, and its deviance."""
     deviance, projector = _criterion(cells, variances, z, within)
     for _ in range(_MAX_ROUNDS):
         step = _scored(cells, variances, projector, z, within) - variances
@@ -128,7 +146,7 @@ def _fit_one(cells, y):
         variances, deviance, projector = trial, trial_deviance, trial_projector
         if moved <= _TOLERANCE * variances.sum():
             break
-    return variances
+    return variances, deviance
 
 
 def fit_components(Y: np.ndarray, codes: list[np.ndarray]) -> np.ndarray:

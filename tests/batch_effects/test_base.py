@@ -7,7 +7,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 
-from synth_estimators.batch_effects import BatchLabelWarning, ComBat, attach_batch
+from synth_estimators.batch_effects import (
+    BatchLabelWarning,
+    ComBat,
+    LimmaBatchRemover,
+    NestedComBat,
+    attach_batch,
+)
 
 
 @pytest.fixture
@@ -325,3 +331,222 @@ def test_clone_holds_no_rows(rows):
     assert not hasattr(clone(fitted), "batches_")
     sizes = [np.size(value) for value in clone(fitted).get_params().values()]
     assert max(sizes) <= 1
+
+
+@pytest.fixture
+def cells(rows):
+    """The rows as AnnData, with two columns of observations."""
+    anndata = pytest.importorskip("anndata")
+    X, batch = rows
+    obs = pd.DataFrame({"batch": batch, "dose": 1.0}, index=[f"s{i}" for i in range(40)])
+    return anndata.AnnData(X=X.copy(), obs=obs, var=pd.DataFrame(index=list("uvwxyz")))
+
+
+def test_observations_of_anndata_are_found_by_name(rows, adjusted, cells):
+    X, batch = rows
+    corrector = ComBat().fit(cells)
+    other = cells.copy()
+    other.obs = cells.obs.assign(site=7)[["site", "dose", "batch"]]
+    assert_array_equal(corrector.transform(other).X, adjusted)
+    by_position = ComBat(batch=0).fit(cells)
+    assert_array_equal(by_position.transform(other).X, adjusted)
+    other.obs = cells.obs[["dose"]]
+    assert_array_equal(corrector.transform(other, batch=batch).X, adjusted)
+    for table in (other, named(X)):
+        with pytest.raises(ValueError, match="needs them here too: pass batch="):
+            corrector.transform(table)
+    assert_array_equal(ComBat().fit(named(X), batch=batch).transform(cells).X, adjusted)
+
+
+def test_anndata_keeps_what_belongs_to_it(adjusted, cells):
+    cells.layers["raw"] = cells.X.copy()
+    cells.obsp["distances"] = np.eye(40)
+    cells.raw = cells.copy()
+    result = ComBat().fit_transform(cells)
+    assert_array_equal(result.layers["raw"], cells.X)
+    assert_array_equal(result.obsp["distances"], np.eye(40))
+    assert_array_equal(result.raw.X, cells.X)
+    result.layers["raw"][:] = 0.0
+    assert cells.layers["raw"].any()
+    frame = ComBat().set_output(transform="pandas").fit_transform(cells)
+    assert_array_equal(frame, adjusted)
+    assert list(frame.index[:2]) == ["s0", "s1"]
+    assert list(frame.columns) == list("uvwxyz")
+
+
+def test_table_with_names_of_any_kind_takes_labels(rows, adjusted):
+    X, batch = rows
+    table = attach_batch(pd.DataFrame(X), batch)
+    assert list(table.columns) == [*"012345", "batch"]
+    assert_array_equal(ComBat().fit_transform(table), adjusted)
+    columns = pd.MultiIndex.from_product([["g", "h"], [1, 2, 3]], names=["set", "number"])
+    wide = pd.DataFrame(X, columns=columns)
+    sex = np.tile(["F", "M"], 20)
+    table = attach_batch(wide, batch, {"sex": sex})
+    with_sex = ComBat(covariates=["sex"]).fit(table)
+    assert with_sex.covariate_names_ == ["sex=M"]
+    expected = ComBat().fit_transform(X, batch=batch, covariates={"sex": sex})
+    assert_array_equal(with_sex.transform(table), expected)
+    wide["batch"] = batch
+    result = ComBat().fit_transform(wide)
+    assert list(result.columns) == list(columns)
+    assert_array_equal(result, adjusted)
+
+
+def test_positions_are_named_as_such(rows):
+    frame = pd.DataFrame(rows[0], columns=range(10, 16))
+    with pytest.raises(ValueError, match="whole numbers are positions, here from 0 to 5"):
+        ComBat(batch=10).fit(frame)
+
+
+def test_fit_on_names_and_transform_on_an_array(rows):
+    X, batch = rows
+    covariates = {"sex": np.tile(["F", "M"], 20), "age": np.arange(40.0) % 7}
+    frame = attach_batch(X, batch, covariates)
+    expected = ComBat().fit_transform(X, batch=batch, covariates=covariates)
+    with pytest.warns(UserWarning, match="valid feature names"):
+        result = ComBat(covariates=["sex", "age"]).fit(frame).transform(frame.to_numpy())
+    assert_array_equal(result, expected)
+    by_position = ComBat(batch=6, covariates=[7, 8]).fit(frame.to_numpy())
+    with pytest.warns(UserWarning, match="has feature names"):
+        assert_array_equal(by_position.transform(frame), expected)
+
+
+def test_polars_keeps_float32_and_gives_labels(rows, adjusted):
+    polars = pytest.importorskip("polars")
+    X, batch = rows
+    frame = polars.DataFrame(X.astype(np.float32), schema=list("uvwxyz"))
+    result = ComBat().fit_transform(frame, batch=polars.DataFrame({"batch": batch}))
+    assert set(result.dtypes) == {polars.Float32}
+    assert_allclose(result.to_numpy(), adjusted, atol=1e-6)
+    gaps = frame.with_columns(polars.when(polars.col("u") < 3).then(polars.col("u")).alias("u"))
+    found = ComBat().fit_transform(gaps, batch=batch).to_numpy()
+    assert_array_equal(np.isnan(found[:, 0]), X[:, 0] >= 3)
+    with pytest.raises(TypeError, match=r"LazyFrame.*pass X\.collect\(\)"):
+        ComBat().fit(frame.lazy(), batch=batch)
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_kept_labels_leave_numbers_as_numbers(rows, adjusted, output):
+    polars = pytest.importorskip("polars")
+    X, batch = rows
+    frame = named(X)
+    frame["batch"] = batch
+    for table, column in (
+        (np.column_stack([X.astype(object), batch]), -1),
+        (polars.from_pandas(frame), "batch"),
+        (frame, "batch"),
+    ):
+        corrector = ComBat(batch=column, keep_metadata=True).set_output(transform=output)
+        result = corrector.fit_transform(table)
+        assert list(result.columns) == list(corrector.get_feature_names_out())
+        features = result[list(result.columns)[:6]].to_numpy()
+        assert features.dtype == np.float64
+        assert_array_equal(features, adjusted)
+        assert result[result.columns[-1]].to_list() == batch.tolist()
+
+
+def test_dates_are_labels_but_no_features(rows, adjusted):
+    X, batch = rows
+    days = np.where(batch == "b", np.datetime64("2020-01-02"), np.datetime64("2020-01-01"))
+    corrector = ComBat(reference_batch=pd.Timestamp("2020-01-01"))
+    corrector.fit(X, batch=pd.Series(days.astype("datetime64[ns]")))
+    expected = ComBat(reference_batch="a").fit_transform(X, batch=batch)
+    for unit in ("s", "us", "ns"):
+        labels = pd.Series(days.astype(f"datetime64[{unit}]"))
+        assert_array_equal(corrector.transform(X, batch=labels), expected)
+    for dates in (
+        pd.date_range("2020", periods=40),
+        pd.date_range("2020", periods=40, tz="UTC"),
+        pd.to_timedelta(np.arange(40), "D"),
+    ):
+        with pytest.raises(ValueError, match="Column 'when' holds dates or times"):
+            ComBat().fit(named(X).assign(when=dates.array), batch=batch)
+    with pytest.raises(ValueError, match="X holds dates or times"):
+        ComBat().fit(days[:, None], batch=batch)
+
+
+def test_objects_that_are_numbers_are_numbers(rows, adjusted):
+    X, batch = rows
+    frame = named(X).astype(object)
+    assert_array_equal(ComBat().fit_transform(frame, batch=batch), adjusted)
+    for missing in (None, pd.NA, np.nan):
+        frame.iloc[3, 2] = missing
+        result = ComBat().fit_transform(frame, batch=batch)
+        assert np.flatnonzero(np.isnan(result.to_numpy()).any(axis=1)).tolist() == [3]
+    with pytest.raises(ValueError, match="Column 'note' holds text"):
+        ComBat().fit(frame.assign(note=["x", None] * 20), batch=batch)
+    age = np.random.default_rng(1).normal(50, 9, 40)
+    objects = pd.DataFrame({"age": age.astype(object)})
+    corrector = ComBat().fit(X, batch=batch, covariates={"age": age})
+    assert corrector.covariate_names_ == ["age"]
+    expected = corrector.transform(X, batch=batch, covariates={"age": age})
+    assert_array_equal(corrector.transform(X, batch=batch, covariates=objects), expected)
+    assert_array_equal(ComBat().fit_transform(X, batch=batch, covariates=objects), expected)
+
+
+def test_covariates_by_keyword_are_those_of_the_parameter(rows):
+    X, batch = rows
+    age = np.random.default_rng(1).normal(50, 9, 40)
+    sex = np.random.default_rng(2).integers(0, 2, 40)
+    corrector = ComBat(covariates=["age", "sex"], categorical=["sex"])
+    assert corrector.fit(
+        X, batch=batch, covariates=np.column_stack([age, sex])
+    ).covariate_names_ == ["age", "sex=1.0"]
+    with pytest.raises(ValueError, match=r"lacks the columns \['age'\].*it has \['Age', 'sex'\]"):
+        corrector.fit(X, batch=batch, covariates={"Age": age, "sex": sex})
+    with pytest.raises(ValueError, match=r"has 1 columns, but the parameter .* names 2"):
+        corrector.fit(X, batch=batch, covariates=age)
+    twice = pd.DataFrame(np.column_stack([age, sex]), columns=["a", "a"])
+    with pytest.raises(ValueError, match=r"duplicated column names \['a'\]"):
+        ComBat().fit(X, batch=batch, covariates=twice)
+
+
+def test_several_columns_go_where_they_belong(rows):
+    X, batch = rows
+    two = pd.DataFrame({"site": batch, "day": np.tile(["p", "q"], 20)})
+    with pytest.raises(ValueError, match=r"batch has shape \(40, 2\)"):
+        ComBat().fit(X, batch=two)
+    with pytest.raises(ValueError, match=r"batch has shape \(40, 2\)"):
+        ComBat().fit(X, batch=pd.MultiIndex.from_frame(two))
+    expected = NestedComBat(["site", "day"]).fit_transform(X, batch=two)
+    assert_array_equal(NestedComBat().fit_transform(X, batch=two), expected)
+    assert_array_equal(NestedComBat().fit_transform(X, batch=two.to_numpy()), expected)
+    design = np.random.default_rng(0).normal(size=(40, 2))
+    frame = pd.DataFrame(design, columns=["p", "q"])
+    kept = LimmaBatchRemover().fit_transform(X, batch=batch, design=frame)
+    assert_array_equal(LimmaBatchRemover().fit_transform(X, batch=batch, design=design), kept)
+
+
+def test_target_under_other_names_is_refused(rows):
+    X, batch = rows
+    y = np.random.default_rng(0).integers(0, 2, 40)
+    for target in (np.where(y, "ill", "well"), y[:, None], pd.DataFrame({"y": y}), y.astype(str)):
+        with pytest.raises(ValueError, match="'group' is the target y"):
+            ComBat().fit(X, target, batch=batch, covariates={"group": y})
+    other = np.random.default_rng(1).integers(0, 2, 40)
+    ComBat().fit(X, y, batch=batch, covariates={"group": other})
+    # All values differ in both, which says nothing.
+    ComBat().fit(X, X[:, 0], batch=batch, covariates={"age": X[:, 1]})
+    with pytest.raises(ValueError, match=r"y has shape \(5,\) but X has 40 rows"):
+        ComBat().fit(X, y[:5], batch=batch)
+
+
+def test_confounded_category_of_many_levels_is_explained(rows):
+    X, batch = rows
+    dates = pd.Series(pd.date_range("2020", periods=40))
+    with pytest.raises(ValueError, match="'when' is taken as a category with 40 levels in 40 rows"):
+        ComBat().fit(X, batch=batch, covariates={"when": dates})
+    flat = ComBat().fit(X, batch=batch, covariates={"age": 1.0 + 1e-17 * np.arange(40)})
+    assert flat.covariate_names_ == []
+
+
+def test_text_beside_numbers_in_lists_stays_apart(rows, adjusted):
+    X, batch = rows
+    numbers = [[*row, int(b == "b"), b] for row, b in zip(X.tolist(), batch, strict=True)]
+    corrector = ComBat(batch=6, covariates=[])
+    with pytest.raises(ValueError, match="could not convert string to float"):
+        corrector.fit(numbers)
+    lists = [[*row[:6], row[7]] for row in numbers]
+    assert_array_equal(ComBat(batch=-1).fit_transform(lists), adjusted)
+    assert ComBat(batch=6).fit([row[:7] for row in numbers]).batches_.tolist() == [0, 1]

@@ -120,6 +120,34 @@ def test_fitted_numbers_equal_sva(batch_data):
         assert_allclose(found[name], expected.loc[name].to_numpy(), **EXACT, err_msg=name)
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"shrink": False}, {"parametric": False}, {"mean_only": True}]
+)
+def test_features_that_do_not_vary_in_a_new_batch_keep_their_scale(settings):
+    rng = np.random.default_rng(0)
+    combat = ComBat(unseen="estimate", **settings)
+    combat.fit(rng.normal(size=(30, 6)), batch=np.repeat(["a", "b"], 15))
+    new = rng.normal(size=(9, 6))
+    new[:, 2] = 1.7
+    copies = np.tile(new[0], (3, 1))
+    for rows in (new, copies):
+        adjusted = combat.transform(rows, batch=["c"] * len(rows))
+        assert np.isfinite(adjusted).all()
+        assert np.ptp(adjusted[:, 2]) < 1e-12
+    if settings.get("shrink") is False:
+        assert_allclose(adjusted, np.tile(combat.grand_mean_, (3, 1)))
+
+
+def test_observed_values_that_are_equal_in_a_batch_do_not_become_missing():
+    rng = np.random.default_rng(1)
+    X, batch = rng.normal(size=(30, 6)), np.repeat(["a", "b"], 15)
+    X[:15, 1], X[3, 1] = 1.7, np.nan
+    adjusted = ComBat(shrink=False).fit_transform(X, batch=batch)
+    assert_array_equal(np.isnan(adjusted), np.isnan(X))
+    assert np.nanmax(np.abs(adjusted)) < 10
+    assert np.ptp(np.delete(adjusted[:15, 1], 3)) < 1e-12
+
+
 def test_unseen_batch_is_estimated_from_its_own_rows(batch_data):
     train = batch_data.table("new_batch_train_b3_absent")
     expected = batch_data.table("new_batch_b3_estimate")
@@ -378,3 +406,85 @@ def test_columns_and_attach_batch_agree(simulated):
     adjusted = ComBat().fit_transform(attach_batch(X, batch))
     assert_array_equal(adjusted.to_numpy(), ComBat().fit_transform(X, batch=batch))
     assert list(adjusted.columns) == [f"x{j}" for j in range(X.shape[1])]
+
+
+@pytest.mark.parametrize("slope", [1.0, 3.0, 1e6])
+def test_feature_explained_by_a_centred_covariate_spoils_no_prior(simulated, slope):
+    X, batch = simulated
+    age = np.random.default_rng(0).normal(size=len(X))
+    table = np.column_stack([X, slope * age])
+    combat = ComBat().fit(table, batch=batch, covariates={"age": age})
+    assert_array_equal(np.flatnonzero(~combat.kept_features_), [X.shape[1]])
+    alone = ComBat().fit(X, batch=batch, covariates={"age": age})
+    for name, values in alone.prior_.items():
+        assert_allclose(combat.prior_[name], values, rtol=1e-9)
+
+
+def test_origin_of_a_covariate_does_not_matter(simulated):
+    X, batch = simulated
+    age = np.random.default_rng(0).integers(20, 80, len(X)).astype(float)
+    near = ComBat().fit_transform(X, batch=batch, covariates={"age": age})
+    far = ComBat().fit(X, batch=batch, covariates={"age": age + 1e12})
+    assert far.kept_features_.all()
+    adjusted = far.transform(X, batch=batch, covariates={"age": age + 1e12})
+    assert_allclose(adjusted, near, atol=1e-2)  # the slope times 1e12 has 3 digits after the point
+
+
+@pytest.mark.parametrize("settings", [{}, {"parametric": False}, {"mean_only": True}])
+def test_feature_missing_in_a_new_batch_changes_no_other(simulated, settings):
+    X, batch = simulated
+    combat = ComBat(unseen="estimate", **settings).fit(X, batch=batch)
+    new = np.random.default_rng(5).normal(2, 3, size=(9, X.shape[1]))
+    new[:, 3] = np.nan
+    adjusted = combat.transform(new, batch=["z"] * 9)
+    assert np.isnan(adjusted[:, 3]).all()
+    rest = np.arange(X.shape[1]) != 3
+    without = ComBat(unseen="estimate", **settings).fit(X[:, rest], batch=batch)
+    expected = without.transform(new[:, rest], batch=["z"] * 9)
+    assert_allclose(adjusted[:, rest], expected, rtol=0, atol=1e-10)
+
+
+def test_nothing_to_adjust_is_said(simulated):
+    X, batch = simulated
+    with pytest.warns(UserWarning, match="No feature can be adjusted: each is constant in some"):
+        ComBat().fit(np.ones_like(X), batch=batch)
+    one = np.where(np.arange(len(X)) == 0, "solo", batch)
+    with (
+        pytest.warns(UserWarning, match="'solo' has one row only"),
+        pytest.warns(UserWarning, match="Batch 'a' has 40 rows"),
+        pytest.warns(UserWarning, match="constant in the reference or another batch"),
+    ):
+        adjusted = ComBat(reference_batch="solo").fit_transform(X, batch=one)
+    assert_array_equal(adjusted, X)
+
+
+def test_target_of_several_columns_cannot_be_preserved(simulated):
+    X, batch = simulated
+    with pytest.raises(ValueError, match=r"y has shape \(90, 2\), but preserve_y='fit_only' takes"):
+        ComBat(preserve_y="fit_only").fit(X, np.ones((90, 2)), batch=batch)
+
+
+@pytest.mark.parametrize("n_covariates", [0, 1, 5])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_are_adjusted_one_by_one_to_the_last_bit(simulated, n_covariates, dtype):
+    X, batch = simulated
+    X = np.asfortranarray(X, dtype=dtype)
+    covariates = pd.DataFrame(np.random.default_rng(0).normal(size=(90, n_covariates)))
+    given = None if n_covariates == 0 else covariates
+    combat = ComBat().fit(X, batch=batch, covariates=given)
+    whole = combat.transform(X, batch=batch, covariates=given)
+    for rows in ([0], [1, 0], [88, 3, 40], np.arange(0, 90, 2)):
+        part = None if given is None else given.iloc[rows]
+        found = combat.transform(X[rows], batch=batch[rows], covariates=part)
+        assert_array_equal(found, whole[rows])
+
+
+def test_preserve_y_leaves_constant_features_alone(simulated):
+    X, batch = simulated
+    X = X.copy()
+    X[batch == "b", 3] = 5.0
+    y = np.random.default_rng(2).integers(0, 2, len(X))
+    X[:, 3] += np.where(batch == "b", 0.0, 4.0 * y)
+    combat = ComBat(preserve_y="fit_only").fit(X, y, batch=batch)
+    assert_array_equal(np.flatnonzero(~combat.kept_features_), [3])
+    assert_array_equal(combat.transform(X, batch=batch)[:, 3], X[:, 3])

@@ -387,3 +387,20 @@ def test_anndata_keeps_its_observations(X):
     found = simulator.fit_transform(table)
     assert found.obs["site"].tolist() == ["u", "v"] * 12
     np.testing.assert_array_equal(found.X, X + simulator.effects_[np.arange(24) % 2])
+    np.testing.assert_allclose(simulator.inverse_transform(found), X, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "float64", "object"])
+def test_whole_numbers_of_any_dtype_are_numbers_of_batches(X, dtype):
+    labels = pd.Series([0, 2] * 12, dtype=dtype)
+    few = BatchEffectSimulator(5, random_state=0).fit(X, batch=labels)
+    assert few.batches_.tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(few.labels_, [0, 2] * 12)
+
+
+def test_effects_beyond_float64_are_refused(X):
+    simulator = BatchEffectSimulator(
+        effect_type="multiplicative", positive_factors=True, effect_strength=1e4, random_state=0
+    )
+    with pytest.raises(ValueError, match=r"effect_strength=10000.0 gives effects that are too"):
+        simulator.fit(X)

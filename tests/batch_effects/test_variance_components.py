@@ -57,6 +57,21 @@ def test_pvca_equals_the_reference(batch_data, table):
     assert sum(found.shares.values()) == pytest.approx(1.0)
 
 
+def test_the_better_of_two_maxima_is_found():
+    # Few rows share a cell: the likelihood has a maximum without interaction, and a higher one
+    # with the small residual that these rows show.
+    rng = np.random.default_rng(31)
+    first, second, third = (rng.integers(k, size=22) for k in (4, 4, 5))
+    codes = [first, second, third, first * 4 + second]
+    y = sum(rng.normal(size=code.max() + 1)[code] for code in codes) * 2
+    y += 0.02 * rng.normal(size=22)
+    found = fit_components(y[:, None], codes)[0]
+    assert found[-1] < 0.01
+    assert found[-2] > 1
+    other = np.log([0.7, 7.5, 0.3, 1e-9, 0.5])
+    assert restricted_deviance(np.log(found), y, codes) < restricted_deviance(other, y, codes) - 1
+
+
 def test_no_other_variances_are_more_likely(unbalanced):
     Y, codes = unbalanced
     for y, variances in zip(Y.T, fit_components(Y, codes), strict=True):
