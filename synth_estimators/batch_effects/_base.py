@@ -161,6 +161,7 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
         """
         return self._transform_rows(X, batch=batch, covariates=covariates)
 
+    @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(
         self, X: Any, y: Any = None, *, batch: Any = None, covariates: Any = None
     ) -> Any:
@@ -176,13 +177,15 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
         X_adjusted : ndarray, pandas DataFrame, polars DataFrame or AnnData
             As in ``transform``.
         """
-        return self.fit(X, y, batch=batch, covariates=covariates)._transform_rows(
-            X, batch=batch, covariates=covariates
-        )
+        rows, source = self._read(X, {"batch": batch, "covariates": covariates}, reset=True)
+        return self._learn(rows, y)._adjust(rows, source)
 
     def _fit_rows(self, X: Any, y: Any = None, **given: Any) -> BaseBatchCorrector:
         """Check table and labels, then learn; ``given`` holds labels by keyword."""
         rows, _ = self._read(X, given, reset=True)
+        return self._learn(rows, y)
+
+    def _learn(self, rows: SampleRows, y: Any) -> BaseBatchCorrector:
         shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
         if y is not None and shape[:1] != (len(rows.X),):
             raise ValueError(
@@ -196,7 +199,7 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
                 f"{type(self).__name__} was fitted without batch labels and leaves every table as "
                 f"it is: {column}no batch= was passed.",
                 BatchLabelWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
             self._fit_identity()
         else:
@@ -207,6 +210,9 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
         """Check table and labels, then adjust; ``given`` holds labels by keyword."""
         check_is_fitted(self)
         rows, source = self._read(X, given, reset=False)
+        return self._adjust(rows, source)
+
+    def _adjust(self, rows: SampleRows, source: TableSource) -> Any:
         if self.identity_:
             if rows.batch is not None:
                 raise ValueError(
@@ -453,10 +459,8 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
         return polars.concat([frame, X[:, self._label_positions]], how="horizontal")
 
     def _wrap_pandas(self, values, X, keep):
-        features = without_columns(X, self._label_positions)
-        if values.shape[1] == features.shape[1]:
-            columns = features.columns
-        else:
+        columns = X.columns.delete(self._label_positions)
+        if values.shape[1] != len(columns):
             columns = self.get_feature_names_out()[: values.shape[1]]
         frame = pd.DataFrame(values, index=X.index, columns=columns, copy=False)
         if keep:
@@ -496,7 +500,7 @@ class BaseBatchCorrector(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "n_features_in_")
         names = check_feature_names_in(self, input_features)
-        kept = np.setdiff1d(np.arange(len(names)), self._label_positions)
+        kept = np.delete(np.arange(len(names)), self._label_positions)
         if getattr(self, "keep_metadata", False):
             kept = np.concatenate([kept, np.asarray(self._label_positions, dtype=np.intp)])
         return names[kept.astype(np.intp)]

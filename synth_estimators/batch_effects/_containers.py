@@ -264,8 +264,7 @@ def without_columns(X: Any, positions: list) -> Any:
     """The other columns of a table; a view where the labels stand at one end."""
     if not positions:
         return X
-    width = X.shape[1]
-    keep: Any = np.setdiff1d(np.arange(width), positions)
+    keep: Any = np.delete(np.arange(X.shape[1]), positions)
     if keep.size and keep[-1] - keep[0] + 1 == keep.size:
         keep = slice(int(keep[0]), int(keep[-1]) + 1)
     if isinstance(X, pd.DataFrame):
