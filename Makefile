@@ -15,6 +15,9 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints/tested.txt
 TORCH_INDEX ?=
 DEMO_FLAGS ?=
+# anndata does not know pandas 3 on Python 3.11.
+comma := ,
+TEST_EXTRAS := test$(if $(findstring pandas3,$(CONSTRAINTS)),,$(comma)single-cell)
 BIN := $(VENV)/bin
 
 # The tables and networks of the tests are small: a second thread costs more than it brings.
@@ -43,7 +46,7 @@ test: lint ## Lint, then unit, contract and docstring tests
 	$(BIN)/python -m pytest -q -m "not slow and not gpu" --doctest-modules tests synth_estimators
 
 lint: check-python ## Style, floors, types
-	@$(INSTALL) --extras test
+	@$(INSTALL) --extras $(TEST_EXTRAS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
@@ -51,7 +54,7 @@ lint: check-python ## Style, floors, types
 
 # pytest exits with 5 where it finds no test.
 slow: check-python ## The tests that `make test` leaves out
-	@$(INSTALL) --extras test
+	@$(INSTALL) --extras $(TEST_EXTRAS)
 	$(BIN)/python -m pytest -q -m "slow and not gpu" tests || test $$? -eq 5
 
 docs: check-python ## Build the site into docs/_build/html
