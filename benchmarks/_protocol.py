@@ -251,7 +251,7 @@ def print_targets(targets):
     for target in targets:
         sign = "<=" if target.at_most else ">="
         verdict = "met" if target.met else "MISSED"
-        print(f"{target.name:<62}{target.value:>9.2f}{sign:>4}{target.limit:>5g} {verdict}")
+        print(f"{target.name:<62}{target.value:>9.4g}{sign:>4}{target.limit:>5g} {verdict}")
 
 
 def save(name, *, tasks=(), targets=(), quick=False, **extra):

@@ -288,6 +288,8 @@ def _refuse_bad_cells(estimator, column, dtype, index):
     if pd.api.types.is_float_dtype(dtype):
         infinite = np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))
     elif pd.api.types.is_object_dtype(dtype):
+        if pd.api.types.infer_dtype(column, skipna=True) == "string":
+            return  # text alone holds nothing bad, and this is far faster than a look at each cell
         if any(isinstance(cell, (list, dict, set, np.ndarray)) for cell in column):
             raise TypeError(
                 f"Column {column_name(estimator, index)} holds lists or other containers; {owner} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import json
 from pathlib import Path
@@ -23,14 +24,58 @@ _CLASSES = {
     "QuantileTable": "synth_estimators.preprocessing._margins",
     "MetadataEncoder": "synth_estimators.preprocessing._metadata",
     "TableSchema": "synth_estimators._validation",
+    "LevelCodes": "synth_estimators.tabular._ar_codes",
+    "LevelFields": "synth_estimators.tabular._condition_vectors",
+    "PrimaryKey": "synth_estimators.tabular._primary_key",
+    "ModelTable": "synth_estimators.tabular._ar_table",
+    "NumberCodes": "synth_estimators.tabular._ar_codes",
+    "TabularEncoder": "synth_estimators.preprocessing._tabular_encoder",
+    "EncodedLayout": "synth_estimators.preprocessing._row_codes",
+    "Span": "synth_estimators.preprocessing._row_codes",
+    "FieldSpec": "synth_estimators.preprocessing._row_codes",
+    "LevelCoder": "synth_estimators.preprocessing._column_coders",
+    "NumberCoder": "synth_estimators.preprocessing._column_coders",
+    "EmptyCoder": "synth_estimators.preprocessing._column_coders",
+    "Mixture": "synth_estimators.preprocessing._mode_mixture",
+    "Support": "synth_estimators.preprocessing._mode_mixture",
+    "ComponentCodes": "synth_estimators.preprocessing._value_codes",
+    "ScoreCodes": "synth_estimators.preprocessing._value_codes",
+    "NumberField": "synth_estimators.preprocessing._number_fields",
+    "TimeField": "synth_estimators.preprocessing._number_fields",
+    "DateFormat": "synth_estimators.preprocessing._text_dates",
+    "FieldKind": "synth_estimators.preprocessing._field_kinds",
+    "NumberColumn": "synth_estimators.preprocessing._numbers",
+    "KnownColumns": "synth_estimators.tabular._known_columns",
+    "KnownColumn": "synth_estimators.tabular._known_columns",
+    "ConstraintSet": "synth_estimators.tabular._constraint_set",
+    "Gap": "synth_estimators.tabular._gaps",
+    "Inequality": "synth_estimators.tabular._constraints",
+    "Range": "synth_estimators.tabular._constraints",
+    "Positive": "synth_estimators.tabular._constraints",
+    "Negative": "synth_estimators.tabular._constraints",
+    "ScalarRange": "synth_estimators.tabular._constraints",
+    "FixedCombinations": "synth_estimators.tabular._constraints",
+    "OneHot": "synth_estimators.tabular._constraints",
+    "Unique": "synth_estimators.tabular._constraints",
+    "SamplingReport": "synth_estimators.tabular._rejection",
 }
 
 
 def _encode(value: Any, arrays: dict, name: str) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if value is pd.NaT or value is pd.NA:
+        return {"__missing__": "NaT" if value is pd.NaT else "NA"}
+    if isinstance(value, pd.Timestamp | pd.Timedelta | np.datetime64 | np.timedelta64):
+        return {"__time__": _encode(pd.Series([value]), arrays, name)}
+    if isinstance(value, datetime.tzinfo):
+        return {"__zone__": str(value)}
     if isinstance(value, np.generic):
         return value.item()
+    if value is pd.DatetimeIndex or value is pd.TimedeltaIndex:
+        return {"__type__": value.__name__}
+    if isinstance(value, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
+        return _encode_column(value, arrays, name)
     if isinstance(value, np.ndarray):
         if value.dtype.kind in "fiub":
             arrays[name] = np.ascontiguousarray(value)
@@ -48,8 +93,11 @@ def _encode(value: Any, arrays: dict, name: str) -> Any:
             ]
         }
     if isinstance(value, pd.DataFrame):
-        columns = {str(label): value[label].to_numpy() for label in value.columns}
+        columns = {label: value[label] for label in value.columns}
         return {"__frame__": _encode(columns, arrays, name)}
+    if isinstance(value, pd.CategoricalDtype):
+        categories = _encode(value.categories.to_numpy(), arrays, f"{name}.categories")
+        return {"__categories__": categories, "ordered": bool(value.ordered)}
     if isinstance(value, np.dtype | pd.api.extensions.ExtensionDtype):
         return {"__dtype__": str(value)}
     if type(value).__module__.split(".")[0] == "polars":
@@ -62,6 +110,43 @@ def _encode(value: Any, arrays: dict, name: str) -> Any:
     )
 
 
+def _encode_column(value, arrays, name):
+    """Cells and dtype of a column, and what it was: a Series, an Index or an array."""
+    kind = "index" if isinstance(value, pd.Index) else "array"
+    kind = "series" if isinstance(value, pd.Series) else kind
+    column = pd.Series(value)
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        cells = column.cat.codes.to_numpy()
+    elif getattr(dtype, "kind", "O") in "mM":
+        cells = column.array.asi8
+    elif isinstance(dtype, np.dtype) and dtype.kind in "fiub":
+        cells = column.to_numpy()
+    else:
+        cells = column.astype(object).to_numpy()
+    return {
+        "__column__": _encode(cells, arrays, name),
+        "dtype": _encode(dtype, arrays, f"{name}.dtype"),
+        "kind": kind,
+    }
+
+
+def _decode_column(value, arrays):
+    cells, dtype = _decode(value["__column__"], arrays), _decode(value["dtype"], arrays)
+    if isinstance(dtype, pd.CategoricalDtype):
+        column = pd.Series(pd.Categorical.from_codes(cells, dtype=dtype))
+    elif isinstance(dtype, pd.DatetimeTZDtype):
+        moments = pd.DatetimeIndex(cells.view(f"datetime64[{dtype.unit}]")).tz_localize("UTC")
+        column = pd.Series(moments.tz_convert(dtype.tz))
+    elif getattr(dtype, "kind", "O") in "mM":
+        column = pd.Series(np.asarray(cells, dtype=np.int64).view(dtype))
+    else:
+        column = pd.Series(cells, dtype=dtype)
+    if value["kind"] == "series":
+        return column
+    return pd.Index(column) if value["kind"] == "index" else column.array
+
+
 def _decode(value: Any, arrays: dict) -> Any:
     if isinstance(value, list):
         return [_decode(item, arrays) for item in value]
@@ -69,6 +154,16 @@ def _decode(value: Any, arrays: dict) -> Any:
         return value
     if "__array__" in value:
         return arrays[value["__array__"]]
+    if "__column__" in value:
+        return _decode_column(value, arrays)
+    if "__time__" in value:
+        return _decode(value["__time__"], arrays).iloc[0]
+    if "__zone__" in value:
+        return pd.DatetimeTZDtype(tz=value["__zone__"]).tz
+    if "__missing__" in value:
+        return pd.NaT if value["__missing__"] == "NaT" else pd.NA
+    if "__type__" in value:
+        return {"DatetimeIndex": pd.DatetimeIndex}.get(value["__type__"], pd.TimedeltaIndex)
     if "__items__" in value:
         items = [_decode(item, arrays) for item in value["__items__"]]
         return np.array(items, dtype=str if value["dtype"] == "str" else object)
@@ -78,6 +173,8 @@ def _decode(value: Any, arrays: dict) -> Any:
         return {_decode(k, arrays): _decode(v, arrays) for k, v in value["__dict__"]}
     if "__frame__" in value:
         return pd.DataFrame(_decode(value["__frame__"], arrays))
+    if "__categories__" in value:
+        return pd.CategoricalDtype(_decode(value["__categories__"], arrays), value["ordered"])
     if "__dtype__" in value:
         return pd.api.types.pandas_dtype(value["__dtype__"])
     if "__polars__" in value:
@@ -106,14 +203,23 @@ def write(path: Any, class_name: str, tree: dict, module: dict) -> None:
     weights, text = _paths(path)
     tensors = {f"module/{name}": np.ascontiguousarray(value) for name, value in module.items()}
     tensors |= {f"state/{name}": value for name, value in arrays.items()}
-    save_file(tensors, weights)
     document = {
         "format": _FORMAT,
         "class": class_name,
         "synth_estimators": __version__,
         "model": encoded,
     }
-    text.write_text(json.dumps(document, indent=1, allow_nan=True), encoding="utf-8")
+    content = json.dumps(document, indent=1, allow_nan=True)
+    parts = [path.with_name(f"{path.name}.part") for path in (weights, text)]
+    try:
+        # Files of an earlier model stay as they are until the new ones are complete.
+        save_file(tensors, parts[0])
+        parts[1].write_text(content, encoding="utf-8")
+        for part, final in zip(parts, (weights, text), strict=True):
+            part.replace(final)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
 
 
 def read(path: Any, class_name: str) -> tuple[dict, dict]:

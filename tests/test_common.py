@@ -27,6 +27,13 @@ import synth_estimators
 from synth_estimators.utils.estimator_checks import parametrize_generators
 
 TINY_NET = {"latent_dim": 2, "hidden": (8,), "max_epochs": 2}
+TINY_GAN = {
+    "latent_dim": 2,
+    "generator_hidden": (8,),
+    "critic_hidden": (8,),
+    "max_epochs": 2,
+    "batch_size": 20,
+}
 
 # Classes that are not estimators to be used as they are.
 BASE_CLASSES = {"BaseBatchCorrector", "BaseGenerator"}
@@ -113,15 +120,32 @@ SETTINGS = {
         cls(copula(), transformer=StandardScaler()),
         cls(CLASSES["CalibratedGaussian"]("gaussian", random_state=0)),
         cls(CLASSES["VAE"](**TINY_NET, random_state=0), transformer=StandardScaler()),
+        cls(copula(), transformer=CLASSES["TabularEncoder"](random_state=0)),
         cls(
             CLASSES["ClassConditionalGenerator"](independent(), random_state=0),
             transformer=FunctionTransformer(check_inverse=False),
         ),
     ],
+    "TabularEncoder": lambda cls: [
+        cls(),
+        cls(numeric="normal_scores"),
+        cls(numeric="quantile_bins", max_clusters=4),
+    ],
     "SequentialCART": lambda cls: [
         cls(),
         cls(privacy="classic", smooth="quantile", column_order="cardinality", n_jobs=2),
     ],
+    "TabularAR": lambda cls: [
+        cls(embedding_dim=2, hidden=(8, 8), n_components=3, max_epochs=2),
+        cls(embedding_dim=2, hidden=(8, 8), n_components=3, small_table=False, max_epochs=2),
+    ],
+    "TVAE": lambda cls: [cls(**TINY_NET)],
+    "CTGAN": lambda cls: [cls(**TINY_GAN)],
+    "ACTGAN": lambda cls: [
+        cls(**TINY_GAN),
+        cls(conditional_vector_type="anyway", conditional_select_column_prob=0.3, **TINY_GAN),
+    ],
+    "ConstrainedGenerator": lambda cls: [cls(independent())],
     "SynthesisPipeline": lambda cls: [
         cls([("scale", StandardScaler()), ("model", copula())]),
         cls([("scale", StandardScaler()), ("model", CLASSES["VAE"](**TINY_NET, random_state=0))]),

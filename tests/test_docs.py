@@ -21,6 +21,7 @@ PACKAGES = [
     "pipeline",
     "preprocessing",
     "report",
+    "tabular",
     "utils",
     "utils.estimator_checks",
 ]

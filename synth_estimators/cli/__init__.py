@@ -15,20 +15,10 @@ from typing import Any
 
 from synth_estimators import __version__
 from synth_estimators.cli._batch_options import add_batch_parser
-from synth_estimators.cli._options import TABLE_HELP, Parser, common_options, count, output_option
+from synth_estimators.cli._generator_options import GENERATORS, add_fit_parser, add_sample_parser
+from synth_estimators.cli._options import TABLE_HELP, Parser, common_options, count
 
-__all__ = ["main"]
-
-GENERATORS = (
-    "CVAE",
-    "VAE",
-    "SequentialCART",
-    "CalibratedGaussian",
-    "GaussianCopula",
-    "NeighborInterpolation",
-    "IndependentColumns",
-    "BootstrapRows",
-)
+__all__ = ["GENERATORS", "main"]
 
 
 def _demo_parser(verbs: Any) -> None:
@@ -53,88 +43,6 @@ def _demo_parser(verbs: Any) -> None:
         help="folder for the results (default: %(default)s)",
     )
     common_options(parser, default_seed="the split, the fits and the draws")
-
-
-def _fit_parser(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "fit",
-        help="fit a generator to a table and save it",
-        description="Fit a generator to all rows of a table and save it with joblib.",
-        epilog=(
-            "Example: synth-estimators fit --data train.csv --target subtype --log2 "
-            "--set max_epochs=100 --output model.joblib"
-        ),
-    )
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help=TABLE_HELP)
-    parser.add_argument(
-        "--target",
-        metavar="COLUMN",
-        help="column with class labels; sampled rows then carry labels",
-    )
-    parser.add_argument(
-        "--generator",
-        choices=GENERATORS,
-        metavar="NAME",
-        help=(
-            f"{', '.join(GENERATORS)} (default: CVAE with --target, VAE without, SequentialCART "
-            "for tables with text or empty cells)"
-        ),
-    )
-    parser.add_argument(
-        "--log2",
-        action="store_true",
-        help="learn log2(x + 1) of the columns, for counts and expression values",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="set a parameter of the generator, for example latent_dim=16; repeat for more",
-    )
-    parser.add_argument(
-        "--drop",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="leave out a column, for example an identifier; repeat for more",
-    )
-    parser.add_argument(
-        "--drop-missing",
-        action="store_true",
-        help="leave out rows with empty cells (otherwise they are an error)",
-    )
-    output_option(parser, "model file to write, ending in .joblib")
-    common_options(parser, default_seed="the fit")
-
-
-def _sample_parser(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "sample",
-        help="draw synthetic rows from a saved generator",
-        description=(
-            "Draw synthetic rows from a model written by 'synth-estimators fit' or "
-            "'synth-estimators demo'. Rows are written in chunks, so that millions fit."
-        ),
-        epilog=(
-            "Loading a model runs code stored in the file (it is a pickle). Only load models that "
-            "you made yourself or whose source you trust."
-        ),
-    )
-    parser.add_argument(
-        "--model", type=Path, required=True, metavar="FILE", help="model; only load trusted files"
-    )
-    parser.add_argument(
-        "--n-samples", type=count, required=True, metavar="N", help="number of rows to draw"
-    )
-    parser.add_argument(
-        "--label",
-        metavar="LABEL",
-        help="draw rows of this class only (default: the training proportions)",
-    )
-    output_option(parser, "table to write, ending in .csv or .parquet")
-    common_options(parser, default_seed="the draw; another seed gives other rows")
 
 
 def _evaluate_parser(verbs: Any) -> None:
@@ -324,8 +232,8 @@ def _build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=Parser)
     for add in (
         _demo_parser,
-        _fit_parser,
-        _sample_parser,
+        add_fit_parser,
+        add_sample_parser,
         _evaluate_parser,
         _compare_parser,
         _sample_size_parser,

@@ -25,6 +25,8 @@ from synth_estimators.cli._io import (
     write_text,
 )
 from synth_estimators.cli._progress import epoch_bar, progress
+from synth_estimators.cli._schema import print_schema, read_types, write_dates
+from synth_estimators.cli._where import WhereSampler
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 _CHUNK_ELEMENTS = 2_000_000
 _CONDITIONAL = ("CVAE", "CalibratedGaussian")
 # Learn the target as a column of the table.
-_JOINT = ("SequentialCART", "NeighborInterpolation")
+_JOINT = ("SequentialCART", "NeighborInterpolation", "TabularAR", "CTGAN", "ACTGAN", "TVAE")
 _WORDS = {"true": True, "false": False, "none": None}
 
 
@@ -50,6 +52,7 @@ def run_fit(arguments: argparse.Namespace) -> int:
         X, y = split_target(frame, target, source=f"--data {arguments.data}")
     name = _generator_name(arguments, X)
     joint = name in _JOINT or (_takes_mixed(name) and _is_mixed(X))
+    dates: dict[str, Any] = {}
     if joint:
         X, y, target = frame, None, None
     elif target is not None:
@@ -58,12 +61,15 @@ def run_fit(arguments: argparse.Namespace) -> int:
     if not joint:
         _check_features(X)
     model, inner = _build_generator(arguments, name, X, has_target=y is not None)
+    if joint:
+        X, dates = read_types(X, inner, typed=arguments.data.suffix.lower() == ".parquet")
+        print_schema(X, inner, dates)
     start = time.perf_counter()
     with epoch_bar(inner, f"fitting {type(inner).__name__}"):
-        model.fit(X, y)
+        _fit_or_keep(model, X, y)
     seconds = time.perf_counter() - start
     _forget_callbacks(model)
-    bundle = {"model": model, "target": target, "target_position": position}
+    bundle = {"model": model, "target": target, "target_position": position, "dates": dates}
     write_model(bundle, output, force=arguments.force)
     print(
         f"{type(inner).__name__} fitted on {len(X)} rows x {X.shape[1]} columns"
@@ -73,7 +79,18 @@ def run_fit(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_features(X: pd.DataFrame, *, way_out: str = "take --generator SequentialCART") -> None:
+def _fit_or_keep(model, X, y):
+    """Fit; a generator that was broken off but has learned something is kept."""
+    try:
+        model.fit(X, y)
+    except KeyboardInterrupt:
+        if not (getattr(model, "_mixed", False) and getattr(model, "n_iter_", 0)):
+            raise
+
+
+def _check_features(
+    X: pd.DataFrame, *, way_out: str = "take --generator TabularAR or SequentialCART"
+) -> None:
     """Refuse text and empty cells in words of the command line, and name a way out."""
     import pandas as pd
 
@@ -194,31 +211,23 @@ def _build_generator(arguments, name, X, *, has_target):
     """Return the model to fit and the generator inside it."""
     import synth_estimators as se
 
-    if name == "SequentialCART" and arguments.target is not None:
-        inner = se.SequentialCART(target=arguments.target, random_state=arguments.seed)
-        inner.set_params(**parse_settings(arguments.settings, inner))
-        _refuse_log2(arguments, name)
-        return inner, inner
     if name == "CVAE" and not has_target:
         raise CliError("--generator CVAE needs --target; without labels use VAE.")
     inner = getattr(se, name)()
     if "random_state" in inner.get_params(deep=False):
         inner.set_params(random_state=arguments.seed)
+    if arguments.target is not None and "target" in inner.get_params(deep=False):
+        inner.set_params(target=arguments.target)
     inner.set_params(**parse_settings(arguments.settings, inner))
     model = inner
     if has_target and name not in _CONDITIONAL:
         model = se.ClassConditionalGenerator(inner, random_state=arguments.seed)
     if arguments.log2:
-        if _is_mixed(X):
-            _refuse_log2(arguments, name)
+        if _is_mixed(X) or (name in _JOINT and arguments.target is not None):
+            raise CliError(f"--log2 is for tables of numbers; leave it out with {name}.")
         counts = all(dtype.kind in "iub" for dtype in X.dtypes)
         model = se.TransformedGenerator(model, transformer=se.Log2Transformer(round_counts=counts))
     return model, inner
-
-
-def _refuse_log2(arguments, name):
-    if arguments.log2:
-        raise CliError(f"--log2 is for tables of numbers; leave it out with {name}.")
 
 
 def _forget_callbacks(model):
@@ -242,16 +251,18 @@ def run_sample(arguments: argparse.Namespace) -> int:
     check_output(output, force=arguments.force, inputs=[arguments.model])
     bundle = read_model(arguments.model)
     label = _known_label(bundle["model"], arguments.label)
-    n_samples = arguments.n_samples
+    n_samples, n_written = arguments.n_samples, 0
+    rows = _rows(bundle, n_samples, label=label, where=arguments.where, seed=arguments.seed)
     with (
         atomic_path(output, force=arguments.force) as temporary,
         TableWriter(temporary, output.suffix.lower()) as writer,
         progress(n_samples, unit="row", text="sampling") as bar,
     ):
-        for chunk in _chunks(bundle, n_samples, label=label, seed=arguments.seed):
+        for chunk in rows:
             writer.write(chunk)
             bar.update(len(chunk))
-    print(f"{n_samples} rows written to {output}.")
+            n_written += len(chunk)
+    print(f"{n_written} rows written to {output}.")
     return 0
 
 
@@ -261,7 +272,10 @@ def _known_label(model: Any, text: str | None) -> Any:
         return None
     classes = getattr(model, "classes_", None)
     if classes is None:
-        raise CliError("--label: the model holds no class labels; leave --label out.")
+        raise CliError(
+            "--label: the model holds no class labels; leave --label out, or ask for values of "
+            "any column with --where COLUMN=VALUE."
+        )
     for label in classes.tolist():
         if str(label) == text:
             return label
@@ -269,36 +283,56 @@ def _known_label(model: Any, text: str | None) -> Any:
     raise CliError(f"--label: no class {text!r}; {known_names(names, text)}")
 
 
-def _chunks(bundle, n_samples, *, label, seed):
-    """Yield data frames of rows, the labels in the place of the target."""
+def _rows(bundle, n_samples, *, label, where, seed):
+    """Yield data frames of rows, as the table that was fitted holds them."""
+    model, dates = bundle["model"], bundle.get("dates", {})
+    chunk_size = max(1, _CHUNK_ELEMENTS // max(1, getattr(model, "n_features_in_", 1)))
+    if where:
+        if _is_labelled(model):
+            raise CliError(
+                "--where: the model draws labels and rows apart; take --label, or fit a generator "
+                "of mixed tables such as TabularAR."
+            )
+        chunks = WhereSampler(model, where, dates).chunks(n_samples, chunk_size, seed)
+    else:
+        chunks = _chunks(bundle, n_samples, chunk_size, label=label, seed=seed)
+    for chunk in chunks:
+        yield write_dates(as_frame(chunk), dates)
+
+
+def _is_labelled(model):
+    return hasattr(model, "classes_") and hasattr(model, "sample_labeled")
+
+
+def _chunks(bundle, n_samples, chunk_size, *, label, seed):
+    """Yield tables of rows, the labels in the place of the target."""
     from synth_estimators._random import spawn_seeds
 
     model, target = bundle["model"], bundle["target"]
-    chunk_size = max(1, _CHUNK_ELEMENTS // max(1, getattr(model, "n_features_in_", 1)))
     sizes = [chunk_size] * (n_samples // chunk_size)
     if n_samples % chunk_size or n_samples == 0:
         sizes.append(n_samples % chunk_size)
-    labelled = hasattr(model, "classes_") and hasattr(model, "sample_labeled")
+    labelled = _is_labelled(model)
     if not labelled and n_samples > 0 and hasattr(model, "sample_iter"):
-        rows = model.sample_iter(n_samples, chunk_size=chunk_size, random_state=seed)
-        yield from map(_as_frame, rows)
+        yield from model.sample_iter(n_samples, chunk_size=chunk_size, random_state=seed)
         return
     for size, chunk_seed in zip(sizes, spawn_seeds(seed, len(sizes)), strict=True):
         if not labelled:
-            yield _as_frame(model.sample(size, random_state=chunk_seed))
+            yield model.sample(size, random_state=chunk_seed)
             continue
         if label is None:
             X, y = model.sample_labeled(size, random_state=chunk_seed)
         else:
             X, y = model.sample_labeled(None, class_counts={label: size}, random_state=chunk_seed)
-        X = _as_frame(X)
+        X = as_frame(X)
         position = bundle["target_position"]
         position = X.shape[1] if position is None else min(position, X.shape[1])
         X.insert(position, target or "label", y)
         yield X
 
 
-def _as_frame(X: Any) -> pd.DataFrame:
+def as_frame(X: Any) -> pd.DataFrame:
+    """Rows of any container as a pandas data frame."""
     import pandas as pd
 
     if isinstance(X, pd.DataFrame):

@@ -16,6 +16,7 @@ from sklearn.preprocessing import (
 from sklearn.utils import get_tags
 
 from synth_estimators._distances import energy_distance
+from synth_estimators.preprocessing import MixedSpace
 
 
 def generator_has(name):
@@ -53,6 +54,14 @@ def takes(estimator, method, keyword):
 def input_tags(estimator):
     """Input tags of a part, or None while a parameter holds something else than an estimator."""
     return get_tags(estimator).input_tags if hasattr(estimator, "__sklearn_tags__") else None
+
+
+def takes_mixed(transformer):
+    """Whether a transformer (the first step of a pipeline) takes text and categories."""
+    while isinstance(transformer, Pipeline) and transformer.steps:
+        transformer = transformer.steps[0][1]
+    tags = input_tags(transformer)
+    return tags is not None and tags.string and tags.categorical
 
 
 def log_abs_det_jacobian(transformer, X):
@@ -110,3 +119,10 @@ def negative_energy(X, X_gen, sample_weight):
     scale = X.std(axis=0, dtype=np.float64)
     scale[scale == 0] = 1.0
     return -energy_distance(X / scale, X_gen / scale, weight_x=sample_weight)
+
+
+def negative_mixed_energy(frame, rows, sample_weight):
+    """Minus the energy distance of mixed tables, in the standard space of ``frame``."""
+    space = MixedSpace().fit(frame)
+    rows = space.transform(rows.set_axis(frame.columns, axis=1))
+    return -energy_distance(space.transform(frame), rows, weight_x=sample_weight)

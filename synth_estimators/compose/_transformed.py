@@ -15,7 +15,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from synth_estimators._compat import HasMethods, fit_context, routing_enabled
-from synth_estimators._validation import TableSchema, check_n_samples, check_rows
+from synth_estimators._validation import (
+    TableSchema,
+    check_n_samples,
+    check_rows,
+    check_table,
+    from_polars,
+    is_polars,
+)
 from synth_estimators.base import BaseGenerator
 from synth_estimators.compose._parts import (
     check_keywords,
@@ -25,7 +32,9 @@ from synth_estimators.compose._parts import (
     input_tags,
     log_abs_det_jacobian,
     negative_energy,
+    negative_mixed_energy,
     takes,
+    takes_mixed,
 )
 
 __all__ = ["TransformedGenerator"]
@@ -48,7 +57,8 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
 
     transformer : estimator, default=None
         Transformer with ``fit``, ``transform`` and ``inverse_transform``. None leaves the columns
-        as they are.
+        as they are. With one that takes text and categories, such as
+        :class:`~synth_estimators.preprocessing.TabularEncoder`, the table may be mixed.
 
     Attributes
     ----------
@@ -83,8 +93,10 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
     Known are transformers with a method ``log_abs_det_jacobian(X)`` (one value a row),
     ``StandardScaler``, ``RobustScaler``, ``MaxAbsScaler``, ``MinMaxScaler`` and pipelines of
     these. With any other transformer ``score`` is minus the energy distance between ``X`` and as
-    many sampled rows (drawn with one fixed seed), and ``score_samples`` is not available. The
-    attribute ``score_kind`` tells which one applies.
+    many sampled rows (drawn with one fixed seed), and ``score_samples`` is not available; rows of
+    a mixed table are compared in the standard space of
+    :class:`~synth_estimators.preprocessing.MixedSpace`. The attribute ``score_kind`` tells which
+    one applies.
 
     Examples
     --------
@@ -143,7 +155,7 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
         Parameters
         ----------
         X : {array-like, pandas DataFrame} of shape (n_samples, n_features)
-            Numeric table.
+            Numeric table; a mixed one if the transformer takes it.
 
         y : array-like of shape (n_samples,), default=None
             Labels for a conditional generator; passed on to both parts.
@@ -158,9 +170,8 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
             Fitted estimator.
         """
         routed = self._routed("fit", fit_params)
-        allow_nan = input_tags(self).allow_nan
-        data = check_rows(self, X, reset=True, allow_nan=allow_nan)
-        self._schema = TableSchema.from_data(X)
+        data = self._validated(X, reset=True)
+        self._schema = TableSchema.from_data(X, mixed=self._mixed)
 
         if self.transformer is None:
             self.transformer_ = FunctionTransformer()
@@ -176,8 +187,20 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
         self.generator_.fit(Xt, y, **routed["generator"]["fit"])
         return self
 
+    @property
+    def _mixed(self):
+        """Whether the transformer brings mixed tables to numbers."""
+        return takes_mixed(getattr(self, "transformer_", self.transformer))
+
+    def _validated(self, X, *, reset):
+        if self._mixed:
+            return check_table(self, X, reset=reset)
+        return check_rows(self, X, reset=reset, allow_nan=input_tags(self).allow_nan)
+
     def _named(self, X, data):
         """Return the table for the transformer: the user's frame, or the validated array."""
+        if self._mixed and isinstance(X, np.ndarray):
+            return X
         return X if hasattr(X, "columns") else data
 
     def _routed(self, method, params):
@@ -191,11 +214,14 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
         return {"generator": {**empty, method: params}, "transformer": empty}
 
     def _transformed(self, X, **params):
-        data = check_rows(self, X, reset=False, allow_nan=input_tags(self).allow_nan)
+        data = self._validated(X, reset=False)
         return self.transformer_.transform(self._named(X, data), **params), data
 
     def _to_data_space(self, Xt):
         rows = self.transformer_.inverse_transform(Xt)
+        if self._mixed:
+            rows = from_polars(rows) if is_polars(rows) else rows
+            return rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
         rows = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
         return rows if rows.dtype.kind == "f" else rows.astype(np.float64)
 
@@ -226,12 +252,12 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
     def _sample_values(self, n_samples, random_state, request):
         n_samples = check_n_samples(n_samples)
         check_keywords(self.generator_, "sample", request)
-        if n_samples == 0:
-            self.generator_.sample(0, random_state=random_state, **request)
-            return np.empty((0, self.n_features_in_))
-        return self._to_data_space(
-            self.generator_.sample(n_samples, random_state=random_state, **request)
-        )
+        Xt = self.generator_.sample(n_samples, random_state=random_state, **request)
+        return self._to_data_space(Xt) if n_samples else self._no_rows(Xt)
+
+    def _no_rows(self, Xt):
+        # The transformers of scikit-learn refuse empty tables.
+        return self._to_data_space(Xt) if self._mixed else np.empty((0, self.n_features_in_))
 
     @available_if(generator_has("sample_labeled"))
     def sample_labeled(
@@ -271,7 +297,7 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
             n_samples, class_counts=class_counts, random_state=random_state, **request
         )
         if len(y_gen) == 0:
-            return self._wrap(np.empty((0, self.n_features_in_))), y_gen
+            return self._wrap(self._no_rows(Xt)), y_gen
         return self._wrap(self._to_data_space(Xt)), y_gen
 
     @available_if(generator_has("sample_iter"))
@@ -370,7 +396,8 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
         if y is not None and hasattr(self, "classes_") and takes(self.generator_, "sample", "y"):
             request["y"] = y
         rows = self._sample_values(len(data), 0, request)
-        return negative_energy(data, rows, sample_weight)
+        energy = negative_mixed_energy if self._mixed else negative_energy
+        return energy(data, rows, sample_weight)
 
     @available_if(generator_has("transform"))
     def transform(self, X: Any) -> Any:
@@ -532,6 +559,9 @@ class TransformedGenerator(MetaEstimatorMixin, BaseGenerator):
         if inner is not None and outer is not None:
             tags.input_tags.allow_nan = inner.allow_nan and outer.allow_nan
             tags.input_tags.positive_only = outer.positive_only
+        if outer is not None and self._mixed:
+            tags.input_tags.allow_nan = outer.allow_nan
+            tags.input_tags.string = tags.input_tags.categorical = True
         if inner is not None:
             generator_tags = get_tags(self.generator)
             tags.target_tags.required = generator_tags.target_tags.required

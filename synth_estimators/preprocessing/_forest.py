@@ -189,6 +189,38 @@ class DonorForest:
                 drawn[rows] = tree.draw(cells, rows, rng)
         return drawn
 
+    def shares(
+        self, cells: Sequence[np.ndarray], n_samples: int, tokens: np.ndarray, n_tokens: int
+    ) -> np.ndarray:
+        """Law of what ``draw`` hands out, for a property of the training rows.
+
+        Parameters
+        ----------
+        cells : sequence of ndarray of shape (n_samples,)
+            Cells of the predictors, as in ``draw``.
+
+        n_samples : int
+            Number of rows.
+
+        tokens : ndarray of int of shape (n_training_rows,)
+            Property of every training row, from 0 to ``n_tokens`` - 1.
+
+        n_tokens : int
+            Number of values of the property.
+
+        Returns
+        -------
+        shares : ndarray of float32 of shape (n_samples, n_tokens)
+            Probability that the donor of a row has the property.
+        """
+        if not self.trees_:
+            margin = np.bincount(tokens, minlength=n_tokens) / self.n_rows_
+            return np.tile(margin.astype(np.float32), (n_samples, 1))
+        total = np.zeros((n_samples, n_tokens), dtype=np.float32)
+        for tree in self.trees_:
+            total += tree.laws(tokens, n_tokens)[tree.leaves(cells, slice(None))]
+        return total / len(self.trees_)
+
 
 def _outcome(target, rows, rng):
     """What a tree predicts: level indices, or columns of numbers."""
@@ -224,7 +256,8 @@ class _Encoder:
         self._width = sum(1 if codes is None else codes.shape[1] for codes in self._codes)
 
     def encode(self, cells, rows):
-        features = np.empty((len(rows), self._width), dtype=np.float32)
+        n_rows = len(cells[0][rows])
+        features = np.empty((n_rows, self._width), dtype=np.float32)
         first = 0
         for column, codes in zip(cells, self._codes, strict=True):
             if codes is None:
@@ -293,8 +326,29 @@ class _DonorTree:
         leave[0] = 0.0
         return leave
 
+    def leaves(self, cells, rows):
+        """Leaf that each of the rows reaches."""
+        return self._tree.apply(self._encoder.encode(cells, rows))
+
+    def laws(self, tokens, n_tokens):
+        """Law of the token of the drawn donor from every node, the moves up included."""
+        one_hot = np.zeros((len(self._donors) + 1, n_tokens), dtype=np.float32)
+        one_hot[np.arange(1, len(one_hot)), tokens[self._donors]] = 1.0
+        up_to = np.cumsum(one_hot, axis=0)
+        count = np.maximum(self._count, 1)[:, None]
+        laws = (up_to[self._start + self._count] - up_to[self._start]) / count
+        laws *= (1.0 - self._leave).astype(np.float32)[:, None]
+        leave = self._leave.astype(np.float32)[:, None]
+        left, right = self._tree.children_left, self._tree.children_right
+        level = np.zeros(1, dtype=np.intp)
+        while level.size:
+            level = level[left[level] >= 0]
+            level = np.concatenate([left[level], right[level]])
+            laws[level] += leave[level] * laws[self._parent[level]]
+        return laws
+
     def draw(self, cells, rows, rng):
-        node = self._tree.apply(self._encoder.encode(cells, rows))
+        node = self.leaves(cells, rows)
         moving = np.arange(len(node))
         while moving.size:
             leave = self._leave[node[moving]]

@@ -1,0 +1,310 @@
+"""What CTGAN and ACTGAN share: networks, training and draws."""
+
+from __future__ import annotations
+
+import copy
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+
+from synth_estimators._compat import Interval
+from synth_estimators._neural import _OPTIMIZERS
+from synth_estimators._random import torch_generator
+from synth_estimators.tabular._base import (
+    TABULAR_CONSTRAINTS,
+    BaseTabularGenerator,
+    EpochInfo,
+    compact_rows,
+)
+from synth_estimators.tabular._tvae import silent_levels, span_shares
+
+__all__ = ["GAN_CONSTRAINTS", "BaseTabularGAN"]
+
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+_COUNT = Interval(Integral, 1, None, closed="left")
+
+#: Constraints of the parameters that both estimators take.
+GAN_CONSTRAINTS: dict[str, Any] = {
+    **TABULAR_CONSTRAINTS,
+    "generator_hidden": [tuple, list],
+    "critic_hidden": [tuple, list],
+    "pac": [_COUNT],
+    "n_critic": [_COUNT, None],
+    "log_frequency": ["boolean"],
+    "gradient_penalty": [_NOT_NEGATIVE],
+    "reconstruction_weight": [_NOT_NEGATIVE],
+    "tau": [_POSITIVE],
+    "leaky_slope": [_NOT_NEGATIVE],
+    "critic_dropout": [Interval(Real, 0, 1, closed="left"), None],
+    "average_decay": [Interval(Real, 0, 1, closed="left"), None],
+    "critic_lr": [_POSITIVE, None],
+    "critic_weight_decay": [_NOT_NEGATIVE],
+    "betas": [tuple, list],
+}
+
+# What a preset says where a parameter is None.
+_PRESETS: dict[str, dict[str, Any]] = {
+    "reference": {"n_critic": 1, "critic_lr": None, "critic_dropout": 0.5, "average_decay": 0.0},
+    "tuned": {"n_critic": 2, "critic_lr": 5e-4, "critic_dropout": 0.5, "average_decay": 0.999},
+}
+
+# Rows that pass through the generator at once.
+_CHUNK_ROWS = 2_048
+
+
+class BaseTabularGAN(BaseTabularGenerator):
+    """Base class of conditional GANs: a residual generator against a packed Wasserstein critic."""
+
+    _architecture: ClassVar[tuple[str, ...]] = (
+        "latent_dim",
+        "generator_hidden",
+        "critic_hidden",
+        "pac",
+        "constraints",
+    )
+
+    conditional_vector_type = "single_discrete"
+    condition_mask = False
+
+    def _preset(self, name):
+        """Value of a parameter that the preset decides when it is None."""
+        value = getattr(self, name)
+        return _PRESETS[self.preset][name] if value is None else value
+
+    def _critic_lr(self):
+        lr = self._preset("critic_lr")
+        return None if lr is None else float(lr)
+
+    def _check_tabular(self):
+        super()._check_tabular()
+        for name in ("generator_hidden", "critic_hidden"):
+            widths = getattr(self, name)
+            if not all(
+                isinstance(w, Integral) and not isinstance(w, bool) and w > 0 for w in widths
+            ):
+                raise ValueError(f"{name} must hold positive integers, got {widths!r}.")
+        if self.batch_size % 2:
+            raise ValueError(
+                f"batch_size must be divisible by 2, got {self.batch_size!r}; use "
+                f"{self.batch_size + 1} or {max(2, self.batch_size - 1)}."
+            )
+        if self.batch_size % self.pac:
+            raise ValueError(
+                f"batch_size must be divisible by pac, got batch_size={self.batch_size!r} and "
+                f"pac={self.pac!r}; use pac=1 or a multiple of {self.pac}."
+            )
+        betas = tuple(self.betas)
+        if len(betas) != 2 or not all(isinstance(b, Real) and 0 <= b < 1 for b in betas):
+            raise ValueError(f"betas must be two numbers from 0 to below 1, got {self.betas!r}.")
+
+    # Networks
+
+    def _module_class(self):
+        from synth_estimators._networks.tabular_gan import ConditionalGenerator
+
+        return ConditionalGenerator
+
+    def _build_net(self, module, module_params, batch_size):
+        import torch
+
+        from synth_estimators._networks.tabular_gan import PackedCritic
+        from synth_estimators.tabular._gan_net import TabularGANEngine
+
+        settings = {
+            "module": module,
+            "critic": PackedCritic,
+            "optimizer": getattr(torch.optim, _OPTIMIZERS[self.optimizer]),
+            "optimizer_critic": getattr(torch.optim, _OPTIMIZERS[self.optimizer]),
+            "optimizer__weight_decay": float(self.weight_decay),
+            "optimizer_critic__weight_decay": float(self.critic_weight_decay),
+            "lr": float(self.lr),
+            "lr_critic": self._critic_lr(),
+            "n_critic": int(self._preset("n_critic")),
+            "gradient_penalty": float(self.gradient_penalty),
+            "reconstruction_weight": float(self.reconstruction_weight),
+            "average_decay": float(self._preset("average_decay")),
+            "max_epochs": int(self.max_epochs),
+            "batch_size": batch_size,
+            "device": self.device,
+            "clip_norm": self.clip_norm,
+            "owner": type(self).__name__,
+            "verbose": max(0, int(self.verbose) - 1),
+            "callbacks": copy.deepcopy(self.callbacks) or [],
+            **{f"module__{name}": value for name, value in module_params.items()},
+            **{f"critic__{name}": value for name, value in self._critic_params.items()},
+        }
+        if self.optimizer in ("adam", "adamw"):
+            betas = tuple(float(beta) for beta in self.betas)
+            settings |= {"optimizer__betas": betas, "optimizer_critic__betas": betas}
+        net = TabularGANEngine(**{**settings, **(self.net_params or {})})
+        net.initialize()
+        return net
+
+    def _start_net(self, codes, batch_size):
+        layout = self.encoder_.layout_
+        widths = {
+            kind: [span.width for span in layout.spans if span.kind == kind]
+            for kind in ("binary", "one_hot")
+        }
+        anyway = self.conditional_vector_type == "anyway"
+        n_binary = len(widths["binary"])
+        self._module_params = {
+            "n_scalars": layout.n_scalars,
+            "bit_widths": tuple(widths["binary"]),
+            "level_widths": tuple(widths["one_hot"]),
+            "latent_dim": int(self.latent_dim),
+            "hidden": tuple(int(width) for width in self.generator_hidden),
+            "fields": () if anyway else tuple(int(p) - n_binary for p in self._fields.places),
+            "columns": tuple(span.column for span in layout.spans) if anyway else (),
+            "flags": bool(self.condition_mask),
+            "silent": silent_levels(layout),
+            "tau": float(self.tau),
+            "averaged": self._preset("average_decay") > 0,
+        }
+        if anyway:
+            n_conditions = layout.width + len(self._model_labels) * bool(self.condition_mask)
+        else:
+            n_conditions = self._fields.n_conditions
+        self._critic_params = {
+            "width": layout.width,
+            "n_conditions": n_conditions,
+            "hidden": tuple(int(width) for width in self.critic_hidden),
+            "pac": int(self.pac),
+            "slope": float(self.leaky_slope),
+            "dropout": float(self._preset("critic_dropout")),
+        }
+        self.net_ = self._build_net(self._module_class(), self._module_params, batch_size)
+        self.n_iter_ = 0
+        if self.preset == "tuned":
+            self.net_.module_.start_at_shares(
+                codes.scalars.mean(axis=0, dtype=np.float64), span_shares(layout, codes)
+            )
+
+    def _continue_net(self):
+        super()._continue_net()
+        net, lr = self.net_, self._critic_lr()
+        net.set_params(lr_critic=lr)
+        for group in net.optimizer_critic_.param_groups:
+            group["lr"] = float(self.lr) if lr is None else lr
+            group["weight_decay"] = float(self.critic_weight_decay)
+        net.n_critic = int(self._preset("n_critic"))
+        net.gradient_penalty = float(self.gradient_penalty)
+        net.reconstruction_weight = float(self.reconstruction_weight)
+
+    # Training
+
+    def _gan_batch_size(self, n_rows):
+        """Rows a step: a multiple of ``pac``, drawn with replacement where there are few."""
+        if n_rows >= self.batch_size:
+            return int(self.batch_size)
+        return max(n_rows // self.pac, 2) * int(self.pac)
+
+    def _training_rows(self, codes):
+        """Dataset that draws rows together with conditions."""
+        from synth_estimators.tabular._condition_vectors import LevelFields, LevelRows
+
+        self._fields = LevelFields(self.encoder_.layout_, codes)
+        return LevelRows(codes, self._fields, log_frequency=self.log_frequency)
+
+    def _train_codes(self, codes, valid, seed, context, *, warm):
+        from synth_estimators._engine import TrainingRows
+
+        batch_size = self._gan_batch_size(len(codes))
+        with self._torch_rng(seed):
+            rows = self._training_rows(codes).to(self.device)
+            if warm:
+                self._continue_net()
+                self.net_.set_params(batch_size=batch_size)
+            else:
+                self._start_net(codes, batch_size)
+            self._rows_in_training = rows
+            try:
+                self._run(TrainingRows(rows), epochs=self.max_epochs, context=context, valid=valid)
+            except FloatingPointError:
+                self._keep_finite()
+                raise
+            finally:
+                del self._rows_in_training
+
+    def _keep_finite(self):
+        """Make what is left of a diverged run usable."""
+        self.net_.history.pop()
+        self.net_.module_.eval()
+        self._read_history()
+        self._after_training()
+
+    def _after_training(self):
+        self.net_.settle(self._rows_in_training)
+
+    def _epoch_info(self, record):
+        losses = [float(record[f"train_{name}"]) for name in ("loss", "critic_loss")]
+        return EpochInfo(
+            record["epoch"],
+            round(losses[0], 4),
+            round(losses[1], 4),
+            float(record["train_reconstruction_loss"]),
+        )
+
+    # Draws
+
+    def _follows(self, columns):
+        return self._fields.follows(list(columns))
+
+    def _condition(self, n_samples, rng, conditions):
+        """What the generator is told, as a tensor or None."""
+        import torch
+
+        if not len(self._fields):
+            return None
+        if conditions is None or not self._fields.follows(list(conditions.columns)):
+            index = self._fields.draw(n_samples, rng)
+        else:
+            index = self._fields.wanted(conditions.codes, list(conditions.columns))
+        return torch.as_tensor(index, dtype=torch.long, device=self.net_.device)
+
+    def _draw(self, n_samples, rng, conditions=None):
+        import torch
+
+        net = self.net_
+        if hasattr(self, "_rows_in_training"):
+            net.settle(self._rows_in_training)
+        module = net.module_.eval()
+        noise = rng.standard_normal((n_samples, module.latent_dim), dtype=np.float32)
+        generator = torch_generator(rng, net.device)
+        with torch.inference_mode():
+            condition = self._condition(n_samples, rng, conditions)
+            latent = torch.as_tensor(noise, device=net.device)
+            parts = []
+            for start in range(0, max(1, n_samples), _CHUNK_ROWS):
+                some = slice(start, start + _CHUNK_ROWS)
+                known = None if condition is None else condition[some]
+                parts.append(module.draw(latent[some], known, generator=generator).cpu())
+        rows = torch.cat(parts) if len(parts) > 1 else parts[0]
+        return self.encoder_._codes_from_outputs(rows.numpy())
+
+
+def known_rows(codes: Any, columns: Any, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """One number a span, and the mask of known columns, of wanted rows.
+
+    Parameters
+    ----------
+    codes : RowCodes
+        Wanted rows, complete.
+
+    columns : sequence of int
+        Columns whose cells are asked for.
+
+    n_columns : int
+        Columns of the table.
+
+    Returns
+    -------
+    compact : ndarray of float32 of shape (n_rows, n_spans)
+
+    mask : ndarray of float32 of shape (n_rows, n_columns)
+    """
+    mask = np.zeros((len(codes), n_columns), dtype=np.float32)
+    mask[:, list(columns)] = 1.0
+    return compact_rows(codes), mask
