@@ -51,12 +51,12 @@ from synth_estimators.tabular import ACTGAN, CTGAN, TVAE, TabularAR
 generators = [
     TabularAR(max_epochs=20, random_state=0),
     SequentialCART(random_state=0),
-    TVAE(max_epochs=40, random_state=0),
-    CTGAN(max_epochs=40, random_state=0),
+    TVAE(max_epochs=30, random_state=0),
+    CTGAN(max_epochs=30, random_state=0),
     ACTGAN(
         conditional_vector_type="anyway",
         conditional_select_mean_columns=2,
-        max_epochs=40,
+        max_epochs=30,
         random_state=0,
     ),
     IndependentColumns(random_state=0),

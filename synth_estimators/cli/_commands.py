@@ -163,7 +163,7 @@ def check_target(y: pd.Series) -> pd.Series:
 def parse_settings(settings: list[str], generator: Any) -> dict[str, Any]:
     """Read ``KEY=VALUE`` words; values are Python literals, true, false, none or text."""
     known = generator.get_params(deep=False)
-    parsed = {}
+    parsed: dict[str, Any] = {}
     for setting in settings:
         key, sign, text = setting.partition("=")
         key, text = key.strip(), text.strip()

@@ -163,8 +163,9 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
         Largest number of epochs; 0 leaves the networks untrained. An epoch takes as many
         generator steps as the table has full batches, and at least one.
 
-    batch_size : int, default=500
-        Rows a step, an even multiple of ``pac``; lowered where the table has fewer rows.
+    batch_size : int or None, default=None
+        Rows a step, an even multiple of ``pac``; lowered where the table has fewer rows. None is
+        500 as published with ``preset="reference"``, and 100 otherwise: more steps an epoch.
 
     lr : float, default=2e-4
         Learning rate of the generator.
@@ -374,7 +375,7 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
         constraints=None,
         epoch_callback=None,
         max_epochs=300,
-        batch_size=500,
+        batch_size=None,
         lr=2e-4,
         critic_lr=None,
         weight_decay=1e-6,

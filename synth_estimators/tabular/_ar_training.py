@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import pandas as pd

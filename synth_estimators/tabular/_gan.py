@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -31,6 +32,7 @@ GAN_CONSTRAINTS: dict[str, Any] = {
     "generator_hidden": [tuple, list],
     "critic_hidden": [tuple, list],
     "pac": [_COUNT],
+    "batch_size": [_COUNT, None],
     "n_critic": [_COUNT, None],
     "log_frequency": ["boolean"],
     "gradient_penalty": [_NOT_NEGATIVE],
@@ -46,8 +48,20 @@ GAN_CONSTRAINTS: dict[str, Any] = {
 
 # What a preset says where a parameter is None.
 _PRESETS: dict[str, dict[str, Any]] = {
-    "reference": {"n_critic": 1, "critic_lr": None, "critic_dropout": 0.5, "average_decay": 0.0},
-    "tuned": {"n_critic": 2, "critic_lr": 5e-4, "critic_dropout": 0.5, "average_decay": 0.999},
+    "reference": {
+        "batch_size": 500,
+        "n_critic": 1,
+        "critic_lr": None,
+        "critic_dropout": 0.5,
+        "average_decay": 0.0,
+    },
+    "tuned": {
+        "batch_size": 100,
+        "n_critic": 2,
+        "critic_lr": 5e-4,
+        "critic_dropout": 0.5,
+        "average_decay": 0.999,
+    },
 }
 
 # Rows that pass through the generator at once.
@@ -85,6 +99,14 @@ class BaseTabularGAN(BaseTabularGenerator):
                 isinstance(w, Integral) and not isinstance(w, bool) and w > 0 for w in widths
             ):
                 raise ValueError(f"{name} must hold positive integers, got {widths!r}.")
+        self._check_batch_size()
+        betas = tuple(self.betas)
+        if len(betas) != 2 or not all(isinstance(b, Real) and 0 <= b < 1 for b in betas):
+            raise ValueError(f"betas must be two numbers from 0 to below 1, got {self.betas!r}.")
+
+    def _check_batch_size(self):
+        if self.batch_size is None:
+            return
         if self.batch_size % 2:
             raise ValueError(
                 f"batch_size must be divisible by 2, got {self.batch_size!r}; use "
@@ -95,9 +117,6 @@ class BaseTabularGAN(BaseTabularGenerator):
                 f"batch_size must be divisible by pac, got batch_size={self.batch_size!r} and "
                 f"pac={self.pac!r}; use pac=1 or a multiple of {self.pac}."
             )
-        betas = tuple(self.betas)
-        if len(betas) != 2 or not all(isinstance(b, Real) and 0 <= b < 1 for b in betas):
-            raise ValueError(f"betas must be two numbers from 0 to below 1, got {self.betas!r}.")
 
     # Networks
 
@@ -197,8 +216,12 @@ class BaseTabularGAN(BaseTabularGenerator):
 
     def _gan_batch_size(self, n_rows):
         """Rows a step: a multiple of ``pac``, drawn with replacement where there are few."""
-        if n_rows >= self.batch_size:
-            return int(self.batch_size)
+        wanted = int(self._preset("batch_size"))
+        if self.batch_size is None:
+            step = math.lcm(2, int(self.pac))
+            wanted = max(wanted // step, 1) * step
+        if n_rows >= wanted:
+            return wanted
         return max(n_rows // self.pac, 2) * int(self.pac)
 
     def _training_rows(self, codes):

@@ -502,3 +502,12 @@ def test_same_seed_in_another_process_gives_the_same_rows():
         for _ in range(2)
     ]
     assert json.loads(printed[0].stdout) == json.loads(printed[1].stdout)
+
+
+@pytest.mark.parametrize(
+    ("preset", "pac", "expected"), [("reference", 10, 500), ("tuned", 10, 100), ("tuned", 7, 98)]
+)
+def test_batch_size_of_a_preset_fits_pac(preset, pac, expected):
+    settings = {**TINY, "batch_size": None, "pac": pac, "preset": preset, "max_epochs": 1}
+    model = CTGAN(**settings).fit(make_frame(600))
+    assert model.net_.batch_size == expected
