@@ -144,7 +144,9 @@ class ARTrainingMixin:
     def _code_settings(self, n_rows):
         names = ("max_value_embeddings", "n_bins", "n_input_bins")
         names = (*names, "spike_share", "spike_prominence")
-        max_levels = spike_limit(self.max_levels, n_rows) if self._is_small else self.max_levels
+        max_levels = self.max_levels
+        if n_rows < _SMALL_TABLE_ROWS:
+            max_levels = spike_limit(max_levels, n_rows)
         return {"max_levels": max_levels, **{name: getattr(self, name) for name in names}}
 
     def _arrange(self, frame, cells):

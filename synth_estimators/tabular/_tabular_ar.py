@@ -58,7 +58,8 @@ class TabularAR(ARTrainingMixin, ARRowsMixin, NeuralGenerator):
         Columns drawn before all others, so that conditions on them are exact.
 
     max_levels : int, default=100
-        Numbers with at most this many distinct values are drawn from these values.
+        Numbers with at most this many distinct values are drawn from these values. Below 5,000 rows
+        the limit is lower, a fiftieth of the rows but at least ten.
 
     max_value_embeddings : int, default=400
         Numbers with at most this many distinct values, and a tenth of the rows, have an embedding
