@@ -9,6 +9,7 @@ import pandas as pd
 
 from synth_estimators._validation import clip_to_integers
 from synth_estimators.preprocessing._column_checks import check_numeric
+from synth_estimators.preprocessing._numbers import time_steps
 
 __all__ = ["NumberField", "TimeField", "rounding_step"]
 
@@ -21,12 +22,6 @@ _EXACT = 2.0**53
 # Units in the last place of the largest value that a value may be off its decimals, and the share
 # of itself: a tiny number is no error of zero.
 _SLACK, _RELATIVE = 4, 1e-9
-
-# Nanoseconds of the units in which dates and durations are kept.
-_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
-
-# Nanoseconds of a day, an hour, a minute, a second, a millisecond, a microsecond.
-_RESOLUTIONS = (86_400_000_000_000, 3_600_000_000_000, 60_000_000_000, 10**9, 10**6, 10**3)
 
 
 def rounding_step(values: np.ndarray, dtype: Any = np.float64) -> tuple[int, int] | None:
@@ -184,8 +179,8 @@ class TimeField(NumberField):
         ticks = index.asi8[~np.asarray(index.isna())]
         self._origin, self._step = 0, 1
         if ticks.size:
-            self._step = self._resolution(ticks, _UNITS[self._unit]) if rounding else 1
-            self._origin = int(ticks.min())
+            self._origin, step = time_steps(ticks, self._unit)
+            self._step = step if rounding else 1
         super().__init__(column, label=label, rounding=False, bounds=bounds)
         # A double counts no finer than the unit of the column.
         self.step = (1, 0)
@@ -198,14 +193,6 @@ class TimeField(NumberField):
         if not pd.api.types.is_datetime64_any_dtype(column.dtype):
             column = _parsed_dates(column, label, self.time_dtype)
         return pd.DatetimeIndex(column)
-
-    @staticmethod
-    def _resolution(ticks, unit):
-        """Largest common step of whole units, from days down."""
-        for step in (resolution // unit for resolution in _RESOLUTIONS if resolution > unit):
-            if (ticks % step == 0).all():
-                return step
-        return 1
 
     def read(self, column: pd.Series) -> np.ndarray:
         """Return the steps from the first training date, missing ones as NaN."""

@@ -10,7 +10,7 @@ import pandas as pd
 from synth_estimators._validation import clip_to_integers
 from synth_estimators.preprocessing._column_checks import check_numeric
 
-__all__ = ["NumberColumn", "nanoseconds"]
+__all__ = ["NumberColumn", "nanoseconds", "time_steps"]
 
 _MAX_DECIMALS = 6
 
@@ -20,12 +20,46 @@ _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 # Nanoseconds of a day, an hour, a minute, a second, a millisecond, a microsecond.
 _RESOLUTIONS = (86_400_000_000_000, 3_600_000_000_000, 60_000_000_000, 10**9, 10**6, 10**3)
 
+# From so many distinct dates on, among the first ones, a step that all share is no accident.
+_DISTINCT_DATES, _MANY_COUNTS = 10, 10_000
+
 
 def nanoseconds(index: pd.DatetimeIndex | pd.TimedeltaIndex) -> np.ndarray:
     """Dates or durations as floats, also those beyond the years that nanoseconds can count."""
     values = index.asi8.astype(np.float64) * _UNITS[index.unit]
     values[np.asarray(index.isna())] = np.nan
     return values
+
+
+def time_steps(counts: np.ndarray, unit: str) -> tuple[int, int]:
+    """Find the first date of a column and the steps that lie between its dates.
+
+    Parameters
+    ----------
+    counts : ndarray of int of shape (n_values,)
+        Dates or durations as counts of their unit, none missing.
+
+    unit : {"s", "ms", "us", "ns"}
+        The unit.
+
+    Returns
+    -------
+    origin : int
+        Smallest count; 0 if there is none.
+
+    step : int
+        Largest common step from there, for example of quarters of an hour. A column of few dates
+        has whole units only: days, hours, minutes and so on.
+    """
+    if counts.size == 0:
+        return 0, 1
+    origin = int(counts.min())
+    if len(np.unique(counts[:_MANY_COUNTS])) >= _DISTINCT_DATES:
+        return origin, max(1, int(np.gcd.reduce(counts - origin)))
+    for step in (resolution // _UNITS[unit] for resolution in _RESOLUTIONS):
+        if step > 1 and (counts % step == 0).all():
+            return origin, step
+    return origin, 1
 
 
 class NumberColumn:
@@ -62,7 +96,8 @@ class NumberColumn:
             self.values = nanoseconds(index)
             self.decimals = 0
             self._unit, self._zone = index.unit, getattr(index, "tz", None)
-            self._step = self._resolution(index.asi8[~np.asarray(index.isna())], _UNITS[index.unit])
+            counts = index.asi8[~np.asarray(index.isna())]
+            self._origin, self._step = time_steps(counts, index.unit)
         else:
             self.values = self._floats(column)
             whole = pd.api.types.is_integer_dtype(self.dtype)
@@ -76,14 +111,6 @@ class NumberColumn:
         except (TypeError, ValueError):
             check_numeric(column, label=column.name, name="X")
             raise
-
-    @staticmethod
-    def _resolution(counts, unit):
-        """Largest common step of whole units, from days down; on integers, which are exact."""
-        for step in (resolution // unit for resolution in _RESOLUTIONS if resolution > unit):
-            if (counts % step == 0).all():
-                return step
-        return 1
 
     @staticmethod
     def _count_decimals(values, single):
@@ -120,8 +147,10 @@ class NumberColumn:
 
     def _restore_time(self, values):
         missing = np.isnan(values)
-        steps = np.rint(np.where(missing, 0.0, values) / (self._step * _UNITS[self._unit]))
-        counts = steps.astype(np.int64) * self._step
+        unit = _UNITS[self._unit]
+        known = np.where(missing, self._origin * float(unit), values)
+        steps = np.rint((known - self._origin * float(unit)) / (self._step * float(unit)))
+        counts = steps.astype(np.int64) * self._step + self._origin
         counts[missing] = pd.NaT.value
         if self._temporal is pd.TimedeltaIndex:
             return pd.Series(counts.view(f"timedelta64[{self._unit}]")).astype(self.dtype).array

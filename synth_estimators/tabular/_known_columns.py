@@ -132,7 +132,7 @@ class KnownColumn:
         if np.isinf(known).any():
             raise ValueError(f"Column {label!r} needs finite numbers in conditions.")
         if self.kind == "integer" and (known != np.rint(known)).any():
-            bad = known[known != np.rint(known)][0]
+            bad = float(known[known != np.rint(known)][0])
             raise ValueError(
                 f"Column {label!r} holds whole numbers, but the conditions ask for {bad!r}."
             )

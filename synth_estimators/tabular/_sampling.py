@@ -405,7 +405,9 @@ class ConditionedSamplingMixin:
         asked += [str(clause) for clause in where.clauses]
         asked += ["a callable"] * len(where.predicates)
         asked += [str(rule) for rule in self._rules.rejecting]
-        what = ", ".join(asked) + (", …" if wanted is not None and len(wanted) > 1 else "")
+        what = ", ".join(asked) + (
+            ", …" if wanted is not None and len(wanted.drop_duplicates()) > 1 else ""
+        )
         advice = (
             "Raise max_tries or float_rtol, ask for values that are more frequent in the training "
             "table, or leave a condition out."
