@@ -36,7 +36,7 @@ MOMENTS = pd.to_datetime(
     ],
 )
 def test_formats_are_found_and_written_again(text):
-    column = pd.Series([*MOMENTS.strftime(text), None])
+    column = pd.Series([*MOMENTS.strftime(text), None], dtype=object)
     found = find_date_format(column, label="x")
     assert found is not None
     assert found.text == text

@@ -30,7 +30,7 @@ def amounts():
 
 
 def test_levels_are_ordered_by_frequency_and_missing_is_one():
-    codes = LevelCodes(pd.Series(["b", "a", None, "a", "a", None]))
+    codes = LevelCodes(pd.Series(["b", "a", None, "a", "a", None], dtype=object))
     assert codes.levels == ["a", None, "b"]
     assert codes.counts.tolist() == [3, 2, 1]
     assert codes.read(pd.Series([None, "b"])).tolist() == [1, 2]
