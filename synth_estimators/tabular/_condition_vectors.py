@@ -102,7 +102,7 @@ class _ConditionedRows(Rows):
 
     def draw(self, n_batches: int, batch_size: int) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Yield real rows, their conditions, and those of the critic's and generator's fakes."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must implement draw.")
 
     def batches(self, batch_size: int, n_critic: int = 1) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Yield the steps of an epoch, ``n_critic`` for each full batch of the table."""
