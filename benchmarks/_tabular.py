@@ -160,11 +160,17 @@ def pack(table):
 
 
 def unpack(arrays):
-    """Return the table of ``pack``; arrays without a position are left."""
+    """Return the table of ``pack``; arrays without a position are left.
+
+    Equal texts of a column are one object, as in tables that pandas reads from files.
+    """
     names = sorted(name for name in arrays if name[:4].isdigit() and name[4:5] == ":")
     columns = {name[5:]: arrays[name] for name in names}
-    text = [name for name, values in columns.items() if values.dtype.kind == "U"]
-    return pd.DataFrame(columns).astype(dict.fromkeys(text, object))
+    for name, values in columns.items():
+        if values.dtype.kind == "U":
+            codes, levels = pd.factorize(values.astype(object))
+            columns[name] = levels[codes]
+    return pd.DataFrame(columns)
 
 
 def discrete_names(table):

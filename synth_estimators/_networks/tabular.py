@@ -195,9 +195,12 @@ class SpanTable(nn.Module):
             rows.scatter_(1, index, 1.0)
         return rows
 
-    def gumbel_noise(self, n_rows: int, *, generator: Any = None) -> torch.Tensor:
-        """Gumbel noise of all levels, transposed: (n_levels, n_rows)."""
-        noise = torch.empty((self.n_levels, n_rows), device=self.level_span.device)
+    def gumbel_noise(
+        self, n_rows: int, *, generator: Any = None, by_row: bool = False
+    ) -> torch.Tensor:
+        """Gumbel noise of all levels, (n_levels, n_rows) or transposed to one row a row."""
+        shape = (n_rows, self.n_levels) if by_row else (self.n_levels, n_rows)
+        noise = torch.empty(shape, device=self.level_span.device)
         # Four times as fast as the logarithm of exponential numbers.
         noise.uniform_(generator=generator).clamp_(min=_TINY)
         return noise.log_().neg_().log_().neg_()
@@ -412,5 +415,5 @@ class TabularVAEModule(nn.Module):
         bits = 0.9 * (chance < bits) + 0.1 * bits
         levels = raw[:, table.n_dense :]
         if table.n_levels:
-            levels = levels + table.gumbel_noise(len(raw), generator=generator).t()
+            levels = levels + table.gumbel_noise(len(raw), generator=generator, by_row=True)
         return torch.cat([scalars + noise * self.sd, bits, levels], dim=1)

@@ -56,6 +56,7 @@ class LevelColumn:
         self.has_missing = len(self.levels) > n_values
         self.coding = coding or ("binary" if n_values >= cutoff else "one_hot")
         self._lookup = {_key(value): code for code, value in enumerate(self.levels)}
+        self._index = pd.Index(self.levels, dtype=object)
 
     @property
     def n_levels(self) -> int:
@@ -83,6 +84,12 @@ class LevelColumn:
         unknown : {"error", "ignore"}, default="error"
             What becomes of levels unknown to fit: "ignore" gives them the index ``n_levels``.
         """
+        if column.dtype == object:
+            # One look at each cell; only tables with anything unusual get a second one.
+            cells = pd.Index(column, dtype=object, copy=False)
+            codes = self._index.get_indexer(cells)
+            if codes.size and codes.min() >= 0:
+                return codes.astype(code_dtype(self.n_levels))
         raw, values = pd.factorize(column)
         known = [self._lookup.get(_key(value), self.n_levels) for value in values]
         known.append(self._lookup.get(None, self.n_levels))

@@ -232,6 +232,16 @@ class RowCodes:
         """Return the chosen rows."""
         return RowCodes(self.scalars[rows], [codes[rows] for codes in self.codes])
 
+    @classmethod
+    def joined(cls, parts: list[RowCodes]) -> RowCodes:
+        """Return the rows of all parts, one below the other."""
+        if len(parts) == 1:
+            return parts[0]
+        codes = zip(*(part.codes for part in parts), strict=True)
+        return cls(
+            np.concatenate([part.scalars for part in parts]), [np.concatenate(c) for c in codes]
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""

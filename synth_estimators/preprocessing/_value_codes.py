@@ -120,14 +120,13 @@ class ComponentCodes:
         score = np.empty(len(values))
         for mode in range(self.n_modes):
             np.subtract(values, mixture.means[mode], out=score)
-            score /= mixture.deviations[mode]
-            score *= score
-            far = score > (_LARGEST * _REACH) ** 2
-            score *= -0.5
-            score += mixture.log_scale[mode]
-            # A mode out of reach is drawn only where all are.
-            np.subtract(score, _OUT_OF_REACH, out=score, where=far)
-            logs[mode] = score
+            np.multiply(score, 1.0 / mixture.deviations[mode], out=logs[mode], casting="same_kind")
+        np.square(logs, out=logs)
+        # A mode out of reach is drawn only where all are.
+        far = (logs > (_LARGEST * _REACH) ** 2) * np.float32(2.0 * _OUT_OF_REACH)
+        logs += far
+        logs *= -0.5
+        logs += mixture.log_scale[:, None].astype(np.float32)
         logs -= logs.max(axis=0)
         np.exp(logs, out=logs)
         for mode in range(1, self.n_modes):

@@ -39,9 +39,11 @@ TABULAR_CONSTRAINTS: dict[str, Any] = {
     "tol": [Interval(Real, 0, None, closed="left")],
 }
 
-# Rows that are drawn and decoded at once.
-_BLOCK_ROWS = 16_384
-_BLOCK_NUMBERS = 2**24
+# Rows that are decoded at once.
+_BLOCK_ROWS = 65_536
+
+# Rows that pass through a network at once.
+_CHUNK_ROWS = 2_048
 _MONITOR_ROWS = 10_000
 
 
@@ -284,15 +286,33 @@ class BaseTabularGenerator(ConditionedSamplingMixin, NeuralGenerator):
 
     def _candidates(self, n_samples, rng, wanted):
         encoded = None if wanted is None else self._encode_conditions(wanted, rng)
-        block = int(
-            np.clip(_BLOCK_NUMBERS // max(1, self.encoder_.layout_.width), 256, _BLOCK_ROWS)
-        )
         parts = []
-        for start in range(0, max(1, n_samples), block):
-            rows = slice(start, min(start + block, n_samples))
+        for start in range(0, max(1, n_samples), _BLOCK_ROWS):
+            rows = slice(start, min(start + _BLOCK_ROWS, n_samples))
             some = None if encoded is None else encoded.take(rows)
             parts.append(self._decoded(self._draw(rows.stop - rows.start, rng, some)))
         return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+    def _draw_codes(self, n_samples, draw, *, body, generator):
+        """Codes of rows that a network makes of noise, a few rows at a time.
+
+        ``draw(noise, rows)`` returns encoded rows, ``body`` holds the weights that take part.
+        """
+        import torch
+
+        from synth_estimators._engine import fast_matmul
+
+        device = self.net_.device
+        n_weights = sum(parameter.numel() for parameter in body.parameters())
+        flop = 2 * n_weights * min(n_samples, _CHUNK_ROWS)
+        parts = []
+        with torch.inference_mode(), fast_matmul(flop, mode=self.matmul, device=device):
+            for start in range(0, max(1, n_samples), _CHUNK_ROWS):
+                rows = slice(start, min(start + _CHUNK_ROWS, n_samples))
+                noise = torch.empty((rows.stop - start, int(self.latent_dim)), device=device)
+                outputs = draw(noise.normal_(generator=generator), rows)
+                parts.append(self.encoder_._codes_from_outputs(outputs.cpu().numpy()))
+        return RowCodes.joined(parts)
 
     def _encode_conditions(self, wanted, rng):
         model = self._rules.conditions_to_model(wanted)

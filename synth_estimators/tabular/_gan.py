@@ -64,9 +64,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
-# Rows that pass through the generator at once.
-_CHUNK_ROWS = 2_048
-
 
 class BaseTabularGAN(BaseTabularGenerator):
     """Base class of conditional GANs: a residual generator against a packed Wasserstein critic."""
@@ -288,24 +285,18 @@ class BaseTabularGAN(BaseTabularGenerator):
         return torch.as_tensor(index, dtype=torch.long, device=self.net_.device)
 
     def _draw(self, n_samples, rng, conditions=None):
-        import torch
-
         net = self.net_
         if hasattr(self, "_rows_in_training"):
             net.settle(self._rows_in_training)
         module = net.module_.eval()
-        noise = rng.standard_normal((n_samples, module.latent_dim), dtype=np.float32)
         generator = torch_generator(rng, net.device)
-        with torch.inference_mode():
-            condition = self._condition(n_samples, rng, conditions)
-            latent = torch.as_tensor(noise, device=net.device)
-            parts = []
-            for start in range(0, max(1, n_samples), _CHUNK_ROWS):
-                some = slice(start, start + _CHUNK_ROWS)
-                known = None if condition is None else condition[some]
-                parts.append(module.draw(latent[some], known, generator=generator).cpu())
-        rows = torch.cat(parts) if len(parts) > 1 else parts[0]
-        return self.encoder_._codes_from_outputs(rows.numpy())
+        condition = self._condition(n_samples, rng, conditions)
+
+        def draw(noise, rows):
+            known = None if condition is None else condition[rows]
+            return module.draw(noise, known, generator=generator)
+
+        return self._draw_codes(n_samples, draw, body=module.body, generator=generator)
 
 
 def known_rows(codes: Any, columns: Any, n_columns: int) -> tuple[np.ndarray, np.ndarray]:

@@ -381,12 +381,14 @@ class TVAE(LatentMixin, BaseTabularGenerator):
 
         net = self.net_
         module = net.module_.eval()
-        noise = rng.standard_normal((n_samples, int(self._n_features_out)))
-        latent = (self._code_mean + noise @ self._code_factor.T).astype(np.float32)
         generator = torch_generator(rng, net.device)
-        with torch.inference_mode():
-            rows = module.draw(torch.as_tensor(latent, device=net.device), generator=generator)
-        return self.encoder_._codes_from_outputs(rows.cpu().numpy())
+        mean = torch.as_tensor(self._code_mean, dtype=torch.float32, device=net.device)
+        factor = torch.as_tensor(self._code_factor.T, dtype=torch.float32, device=net.device)
+
+        def draw(noise, rows):
+            return module.draw(torch.addmm(mean, noise, factor), generator=generator)
+
+        return self._draw_codes(n_samples, draw, body=module.decoder, generator=generator)
 
     # Latent space
 
