@@ -157,7 +157,8 @@ class ARTrainingMixin:
             target = column_position(table.labels, self.target, "target")
         at_first = self.target_position == "first"
         if self.target_position == "auto" and target is not None:
-            at_first = table.columns[target].discrete
+            others = [column.continuous for j, column in enumerate(table.columns) if j != target]
+            at_first = table.columns[target].discrete and (self._is_small or all(others))
         order = order_columns(
             table.labels,
             [column.n_values for column in table.columns],

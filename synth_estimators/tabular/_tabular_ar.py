@@ -48,7 +48,8 @@ class TabularAR(ARTrainingMixin, ARRowsMixin, NeuralGenerator):
         Column that has a place of its own in the order.
 
     target_position : {"auto", "first", "last"}, default="auto"
-        Where the target is drawn. "auto": first if it is discrete, last if it is a number.
+        Where the target is drawn. "auto": last, and first if it is discrete and the table is small
+        (see ``small_table``) or all its other columns are continuous.
 
     column_order : {"given", "cardinality"} or list of column names, default="given"
         "given" is the order of the table, "cardinality" draws columns with few distinct values

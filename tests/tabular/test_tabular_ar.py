@@ -110,7 +110,13 @@ def test_determined_columns_are_looked_up(mixed, fitted, small):
 def test_order_of_the_columns(mixed):
     settings = {**QUICK, "max_epochs": 1}
     by_label = TabularAR(target="group", **settings).fit(mixed).column_order_
-    assert by_label[0] == "group"
+    assert by_label[-1] == "group"
+    small = TabularAR(target="group", **{**settings, "small_table": True}).fit(mixed)
+    assert small.column_order_[0] == "group"
+    smooth = mixed.assign(other=np.random.default_rng(0).normal(size=len(mixed)))
+    smooth = smooth[["amount", "group", "other"]]
+    settings_of_smooth = {**settings, "max_levels": 20}
+    assert TabularAR(target="group", **settings_of_smooth).fit(smooth).column_order_[0] == "group"
     by_number = TabularAR(target="amount", **settings).fit(mixed).column_order_
     assert by_number[-1] == "amount"
     model = TabularAR(target="amount", target_position="first", **settings).fit(mixed)
