@@ -158,7 +158,8 @@ class ARTrainingMixin:
         at_first = self.target_position == "first"
         if self.target_position == "auto" and target is not None:
             others = [column.continuous for j, column in enumerate(table.columns) if j != target]
-            at_first = table.columns[target].discrete and (self._is_small or all(others))
+            smooth = 2 * sum(others) > len(others)
+            at_first = table.columns[target].discrete and (self._is_small or smooth)
         order = order_columns(
             table.labels,
             [column.n_values for column in table.columns],

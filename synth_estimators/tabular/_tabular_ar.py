@@ -49,7 +49,8 @@ class TabularAR(ARTrainingMixin, ARRowsMixin, NeuralGenerator):
 
     target_position : {"auto", "first", "last"}, default="auto"
         Where the target is drawn. "auto": last, and first if it is discrete and the table is small
-        (see ``small_table``) or all its other columns are continuous.
+        (see ``small_table``) or most of its other columns are numbers of more than ``max_levels``
+        values.
 
     column_order : {"given", "cardinality"} or list of column names, default="given"
         "given" is the order of the table, "cardinality" draws columns with few distinct values
