@@ -15,9 +15,10 @@
 
 Every generator sees the training rows alone and is asked for as many rows. Two-sample tests
 compare at most 4,000 held-out with as many sampled rows (the value depends on that number), that of
-trees with up to four such lots of sampled rows, which are averaged; the privacy numbers at most
-5,000 (2,000 in the standardised space). Missing cells of text are a level. The limit is fresh real
-rows: one half of the training rows stands in for the sampled ones, the other for the training rows.
+trees with up to four such lots of sampled rows, which are averaged, as is the utility of up to four
+sampled tables where the training rows are few; the privacy numbers at most 5,000 (2,000 in the
+standardised space). Missing cells of text are a level. The limit is fresh real rows: one half of
+the training rows stands in for the sampled ones, the other for the training rows.
 
     SYNTH_ESTIMATORS_DATA=... python benchmarks/quality_tabular.py [--parts tables small]
         [--splits 3] [--tables adult] [--only "TabularAR*" "fresh*"] [--quick]
@@ -61,6 +62,7 @@ from _tabular_judge import (
     PRIVACY_ROWS,
     SHOWN,
     STANDARD_ROWS,
+    UTILITY_LOTS,
     judge,
     merged,
     targets_of,
@@ -147,6 +149,7 @@ def write(path, records, extras):
             " the first rows to train on and the next 4,000 held out",
             "two_sample_rows": C2ST_ROWS,
             "two_sample_lots": f"up to {C2ST_LOTS} (trees)",
+            "utility_tables": f"up to {UTILITY_LOTS}, where so many rows are sampled",
             "privacy_rows": PRIVACY_ROWS,
             "privacy_rows_standard": STANDARD_ROWS,
             "sampled_rows": "as many as training rows",

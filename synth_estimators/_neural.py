@@ -144,7 +144,7 @@ class NeuralGenerator(CallbackSupportMixin, BaseGenerator):
             "module": module,
             "optimizer": getattr(torch.optim, _OPTIMIZERS[self.optimizer]),
             "optimizer__weight_decay": float(self.weight_decay),
-            "lr": float(self.lr),
+            "lr": self._learning_rate(),
             "max_epochs": int(self.max_epochs),
             "batch_size": batch_size,
             "device": self.device,
@@ -207,6 +207,9 @@ class NeuralGenerator(CallbackSupportMixin, BaseGenerator):
         validated = [float(record["valid_loss"]) for record in records if "valid_loss" in record]
         self.validation_loss_curve_ = validated or None
 
+    def _learning_rate(self) -> float:
+        return float(self.lr)
+
     def _continue_net(self) -> None:
         """Carry changed training parameters into a net that goes on training."""
         before = self._trained_params
@@ -219,7 +222,7 @@ class NeuralGenerator(CallbackSupportMixin, BaseGenerator):
                 )
         changed = {}
         if self.lr != before["lr"]:
-            changed["lr"] = float(self.lr)
+            changed["lr"] = self._learning_rate()
         if self.weight_decay != before["weight_decay"]:
             changed["optimizer__weight_decay"] = float(self.weight_decay)
         if self.clip_norm != before["clip_norm"]:
@@ -227,7 +230,7 @@ class NeuralGenerator(CallbackSupportMixin, BaseGenerator):
         if changed:
             self.net_.set_params(**changed)
             for group in self.net_.optimizer_.param_groups:
-                group["lr"] = float(self.lr)
+                group["lr"] = self._learning_rate()
                 group["weight_decay"] = float(self.weight_decay)
         for name, value in (("kl_weight", None), ("reconstruction_weight", None)):
             value = getattr(self, name, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib
 import json
 from pathlib import Path
@@ -58,7 +59,15 @@ _CLASSES = {
     "OneHot": "synth_estimators.tabular._constraints",
     "Unique": "synth_estimators.tabular._constraints",
     "SamplingReport": "synth_estimators.tabular._rejection",
+    "TokenForest": "synth_estimators.tabular._forest_tokens",
+    "ColumnTokens": "synth_estimators.tabular._forest_tokens",
+    "DonorForest": "synth_estimators.preprocessing._forest",
+    "_DonorTree": "synth_estimators.preprocessing._forest",
+    "_Encoder": "synth_estimators.preprocessing._forest",
 }
+
+# What the splits of a tree need of its nodes.
+_NODE_FIELDS = ("left_child", "right_child", "feature", "threshold", "missing_go_to_left")
 
 
 def _encode(value: Any, arrays: dict, name: str) -> Any:
@@ -102,6 +111,8 @@ def _encode(value: Any, arrays: dict, name: str) -> Any:
         return {"__dtype__": str(value)}
     if type(value).__module__.split(".")[0] == "polars":
         return {"__polars__": str(value)}
+    if type(value).__name__ == "Tree":
+        return _encode_tree(value, arrays, name)
     if type(value).__name__ in _CLASSES:
         return {"__class__": type(value).__name__, "state": _encode(vars(value), arrays, name)}
     raise TypeError(
@@ -129,6 +140,35 @@ def _encode_column(value, arrays, name):
         "dtype": _encode(dtype, arrays, f"{name}.dtype"),
         "kind": kind,
     }
+
+
+def _encode_tree(tree, arrays, name):
+    """Splits of a tree of scikit-learn, without what its nodes predict."""
+    state = tree.__getstate__()
+    nodes = {field: state["nodes"][field] for field in _NODE_FIELDS}
+    encoded = {field: _encode(part, arrays, f"{name}.{field}") for field, part in nodes.items()}
+    return {"__tree__": encoded, "n_features": tree.n_features, "max_depth": state["max_depth"]}
+
+
+def _decode_tree(value, arrays):
+    from sklearn.tree._tree import NODE_DTYPE, Tree
+
+    parts = {field: _decode(part, arrays) for field, part in value["__tree__"].items()}
+    n_nodes, n_features = len(parts["left_child"]), value["n_features"]
+    nodes = np.zeros(n_nodes, dtype=NODE_DTYPE)
+    for field in _NODE_FIELDS:
+        nodes[field] = parts[field]
+    inner = nodes["left_child"] >= 0
+    children = np.stack([nodes["left_child"], nodes["right_child"]])[:, inner]
+    # Trees are walked without a look at their ends, so a damaged file must not come that far.
+    beyond = (children <= np.flatnonzero(inner)) | (children >= n_nodes)
+    strange = (nodes["feature"][inner] < 0) | (nodes["feature"][inner] >= n_features)
+    if not n_nodes or beyond.any() or strange.any():
+        raise TypeError("the nodes of a tree do not fit together")
+    tree = Tree(n_features, np.ones(1, dtype=np.intp), 1)
+    state = {"max_depth": value["max_depth"], "node_count": n_nodes, "nodes": nodes}
+    tree.__setstate__({**state, "values": np.zeros((n_nodes, 1, 1))})
+    return tree
 
 
 def _decode_column(value, arrays):
@@ -164,6 +204,8 @@ def _decode(value: Any, arrays: dict) -> Any:
         return pd.NaT if value["__missing__"] == "NaT" else pd.NA
     if "__type__" in value:
         return {"DatetimeIndex": pd.DatetimeIndex}.get(value["__type__"], pd.TimedeltaIndex)
+    if "__tree__" in value:
+        return _decode_tree(value, arrays)
     if "__items__" in value:
         items = [_decode(item, arrays) for item in value["__items__"]]
         return np.array(items, dtype=str if value["dtype"] == "str" else object)
@@ -209,11 +251,13 @@ def write(path: Any, class_name: str, tree: dict, module: dict) -> None:
         "synth_estimators": __version__,
         "model": encoded,
     }
+    # The same word in both files tells that they were written together.
+    document["pair"] = hashlib.sha256(json.dumps(encoded).encode()).hexdigest()[:16]
     content = json.dumps(document, indent=1, allow_nan=True)
     parts = [path.with_name(f"{path.name}.part") for path in (weights, text)]
     try:
         # Files of an earlier model stay as they are until the new ones are complete.
-        save_file(tensors, parts[0])
+        save_file(tensors, parts[0], metadata={"pair": document["pair"]})
         parts[1].write_text(content, encoding="utf-8")
         for part, final in zip(parts, (weights, text), strict=True):
             part.replace(final)
@@ -222,15 +266,28 @@ def write(path: Any, class_name: str, tree: dict, module: dict) -> None:
             part.unlink(missing_ok=True)
 
 
+def _unfinished(text, pair, path):
+    """Text of a save that was killed when it had put only the weights in place."""
+    part = text.with_name(f"{text.name}.part")
+    document = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {}
+    if document.get("pair") != pair:
+        raise ValueError(f"{path} is damaged: its two files are of different models.")
+    return document
+
+
 def read(path: Any, class_name: str) -> tuple[dict, dict]:
     """Read what ``write`` wrote, refusing files of another class or a newer format."""
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.numpy import load_file
 
     weights, text = _paths(path)
     try:
         document = json.loads(text.read_text(encoding="utf-8"))
         tensors = load_file(weights)
+        with safe_open(weights, framework="numpy") as file:
+            pair = (file.metadata() or {}).get("pair")
+        if pair != document.get("pair"):
+            document = _unfinished(text, pair, path)
     except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as exc:
         raise ValueError(f"{path} is damaged: {exc}.") from exc
     if document.get("format", 0) > _FORMAT:

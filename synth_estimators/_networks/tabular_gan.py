@@ -273,7 +273,9 @@ class ConditionalGenerator(nn.Module):
         torch.tanh_(raw[:, : table.n_scalars])
         torch.sigmoid_(raw[:, table.n_scalars : table.n_dense])
         if table.n_levels:
-            raw[:, table.n_dense :] += table.gumbel_noise(len(raw), generator=generator, by_row=True)
+            raw[:, table.n_dense :] += table.gumbel_noise(
+                len(raw), generator=generator, by_row=True
+            )
         return raw
 
     # Start and average

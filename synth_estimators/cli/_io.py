@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,12 @@ def check_output(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> Non
         raise CliError(f"folder {path.parent} for the output does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):
         raise CliError(f"folder {path.parent} is not writable.")
+    try:
+        # Permissions do not tell of every folder in which no file can be made.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as exc:
+        raise CliError(f"cannot write to folder {path.parent}: {_reason(exc)}.") from exc
 
 
 @contextmanager

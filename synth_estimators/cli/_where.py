@@ -67,9 +67,15 @@ class WhereSampler:
     def chunks(self, n_samples: int, chunk_size: int, seed: int) -> Any:
         """Yield data frames with ``n_samples`` rows in total, or fewer with a note."""
         if "where" in inspect.signature(self.model.sample).parameters:
-            yield from self.model.sample_iter(
-                n_samples, where=self._where.clauses, chunk_size=chunk_size, random_state=seed
-            )
+            try:
+                yield from self.model.sample_iter(
+                    n_samples, where=self._where.clauses, chunk_size=chunk_size, random_state=seed
+                )
+            except ValueError as exc:
+                # The advice names arguments that the command line lacks.
+                what, advice, _ = str(exc).partition(" Raise max_tries")
+                end = " Ask for something less rare." if advice else ""
+                raise CliError(f"--where: {what}{end}") from exc
             return
         rng = np.random.default_rng(seed)
         for start in range(0, max(1, n_samples), chunk_size):

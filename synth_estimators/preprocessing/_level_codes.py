@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,37 @@ import pandas as pd
 
 from synth_estimators.preprocessing._row_codes import FieldSpec, code_dtype
 
-__all__ = ["LevelColumn"]
+__all__ = ["LevelColumn", "distinct_cells"]
 
 _SHOWN = 5
+
+
+def distinct_cells(column: pd.Series, label: Any, **settings: Any) -> tuple[np.ndarray, Any]:
+    """Return the index of the distinct value of every cell, and the values.
+
+    Parameters
+    ----------
+    column : pandas Series
+        Cells.
+
+    label : str
+        Name of the column for the message.
+
+    **settings : dict
+        Those of ``pandas.factorize``.
+
+    Raises
+    ------
+    TypeError
+        For cells that cannot be told from each other, such as byte arrays.
+    """
+    try:
+        return pd.factorize(column, **settings)
+    except TypeError as exc:
+        raise TypeError(
+            f"Column {str(label)!r} holds cells that cannot be compared ({exc}); convert them to "
+            "text or numbers."
+        ) from exc
 
 
 class LevelColumn:
@@ -42,7 +71,7 @@ class LevelColumn:
 
     def __init__(self, column, *, index, label, coding=None, cutoff=500):
         self.index, self.label, self.dtype = index, label, column.dtype
-        codes, values = pd.factorize(column)
+        codes, values = distinct_cells(column, label)
         n_values = len(values)
         if pd.api.types.is_bool_dtype(column.dtype):
             # False comes first, whatever came first in the table.
@@ -56,7 +85,9 @@ class LevelColumn:
         self.has_missing = len(self.levels) > n_values
         self.coding = coding or ("binary" if n_values >= cutoff else "one_hot")
         self._lookup = {_key(value): code for code, value in enumerate(self.levels)}
-        self._index = pd.Index(self.levels, dtype=object)
+        # Text is found at once; where other cells equal each other is settled one by one.
+        plain = all(isinstance(level, str) or _is_blank(level) for level in self.levels)
+        self._index = pd.Index(self.levels, dtype=object) if plain else None
 
     @property
     def n_levels(self) -> int:
@@ -84,13 +115,13 @@ class LevelColumn:
         unknown : {"error", "ignore"}, default="error"
             What becomes of levels unknown to fit: "ignore" gives them the index ``n_levels``.
         """
-        if column.dtype == object:
+        if column.dtype == object and self._index is not None:
             # One look at each cell; only tables with anything unusual get a second one.
-            cells = pd.Index(column, dtype=object, copy=False)
-            codes = self._index.get_indexer(cells)
-            if codes.size and codes.min() >= 0:
-                return codes.astype(code_dtype(self.n_levels))
-        raw, values = pd.factorize(column)
+            with contextlib.suppress(TypeError):  # cells that the second look names
+                codes = self._index.get_indexer(pd.Index(column, dtype=object, copy=False))
+                if codes.size and codes.min() >= 0:
+                    return codes.astype(code_dtype(self.n_levels))
+        raw, values = distinct_cells(column, self.label)
         known = [self._lookup.get(_key(value), self.n_levels) for value in values]
         known.append(self._lookup.get(None, self.n_levels))
         codes = np.array(known)[raw]
@@ -140,6 +171,10 @@ class LevelColumn:
 def _key(value):
     """Missing cells of all kinds are one level, which no text can be taken for."""
     return None if pd.isna(value) else value
+
+
+def _is_blank(value):
+    return value is None or (isinstance(value, float) and value != value)
 
 
 def _shown(value: Any) -> str:

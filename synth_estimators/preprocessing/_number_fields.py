@@ -7,17 +7,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synth_estimators._validation import clip_to_integers
+from synth_estimators._validation import clip_to_integers, integer_range
 from synth_estimators.preprocessing._column_checks import check_numeric
 from synth_estimators.preprocessing._numbers import time_steps
 
-__all__ = ["NumberField", "TimeField", "rounding_step"]
+__all__ = [
+    "NumberField",
+    "TimeField",
+    "far_origin",
+    "large_numbers",
+    "rounding_step",
+    "whole_cells",
+    "whole_distances",
+]
 
 _MAX_DECIMALS = 14
 _SAMPLE = 1000
 
 # Whole numbers up to here have a double of their own.
 _EXACT = 2.0**53
+
+# More large numbers than this are no codes of their own.
+_FEW_LARGE = 100
+
+# Squares of numbers out of this range leave that of doubles.
+_SMALLEST, _LARGEST = 1e-100, 1e100
 
 # Units in the last place of the largest value that a value may be off its decimals, and the share
 # of itself: a tiny number is no error of zero.
@@ -43,7 +57,7 @@ def rounding_step(values: np.ndarray, dtype: Any = np.float64) -> tuple[int, int
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
         return None
-    dtype = np.dtype(getattr(dtype, "numpy_dtype", dtype))
+    dtype = np.dtype(getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype)))
     if dtype.kind != "f":
         dtype = np.dtype(np.float64)
     few = values[:: max(1, len(values) // _SAMPLE)]
@@ -77,6 +91,57 @@ def _whole(values, decimals):
     return np.rint(values * 10.0**decimals).astype(np.int64)
 
 
+def far_origin(column: pd.Series) -> int:
+    """Return the smallest of whole numbers all of which lie where doubles have gaps, else 0."""
+    if not pd.api.types.is_integer_dtype(column.dtype) or not column.notna().any():
+        return 0
+    low, high = int(column.min()), int(column.max())
+    return low if low > _EXACT or high < -_EXACT else 0
+
+
+def whole_distances(column: pd.Series, origin: int) -> np.ndarray:
+    """Return how far whole numbers lie from an origin, as floats with NaN for missing cells."""
+    cells = column.astype(object)
+    distances = [np.nan if pd.isna(cell) else float(cell - origin) for cell in cells]
+    return np.array(distances, dtype=np.float64)
+
+
+def whole_cells(distances: np.ndarray, origin: int, dtype: Any) -> pd.Series:
+    """Return the whole numbers that lie so far from an origin, as cells of an integer dtype."""
+    limits = integer_range(dtype)
+    cells = [
+        pd.NA if np.isnan(step) else min(max(round(step) + origin, limits.min), limits.max)
+        for step in distances.tolist()
+    ]
+    return pd.Series(cells, dtype=dtype)
+
+
+def large_numbers(column: pd.Series, values: np.ndarray) -> dict[float, int]:
+    """Return the whole numbers that have no double of their own by the double next to them.
+
+    Parameters
+    ----------
+    column : pandas Series
+        Cells.
+
+    values : ndarray of float of shape (n_rows,)
+        The same as floats.
+
+    Returns
+    -------
+    numbers : dict
+        Empty where there are more than a hundred, which then are no codes or marks.
+    """
+    if not pd.api.types.is_integer_dtype(column.dtype):
+        return {}
+    large = np.flatnonzero(np.abs(values) > _EXACT)
+    distinct, first = np.unique(values[large], return_index=True)
+    if len(distinct) > _FEW_LARGE:
+        return {}
+    cells = column.iloc[large[first]]
+    return {float(value): int(cell) for value, cell in zip(distinct, cells, strict=True)}
+
+
 class NumberField:
     """Floats of a numeric column and the way back.
 
@@ -97,8 +162,15 @@ class NumberField:
 
     def __init__(self, column, *, label, rounding=True, bounds=True):
         self.label, self.dtype = label, column.dtype
+        self._unit_size, self._base, self._large = 1.0, far_origin(column), {}
         values = self.read(column)
         known = values[~np.isnan(values)] if np.isnan(values).any() else values
+        largest = np.abs(known).max() if known.size else 0.0
+        if largest and not _SMALLEST < largest < _LARGEST:
+            self._unit_size = 2.0 ** min(np.frexp(largest)[1], 1023)
+            known, rounding = known / self._unit_size, False
+        elif not self._base and largest > _EXACT:
+            self._large = large_numbers(column, values)
         if pd.api.types.is_integer_dtype(self.dtype) and not rounding:
             self.step = (1, 0)
         else:
@@ -107,11 +179,16 @@ class NumberField:
 
     def read(self, column: pd.Series) -> np.ndarray:
         """Return the cells as floats, missing ones as NaN."""
+        if self._base and pd.api.types.is_integer_dtype(column.dtype):
+            return whole_distances(column, self._base)
         try:
-            return column.to_numpy(dtype=np.float64, na_value=np.nan)
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         except (TypeError, ValueError):
             check_numeric(column, label=self.label, name="X")
             raise
+        if self._base:
+            return values - self._base
+        return values if self._unit_size == 1.0 else values / self._unit_size
 
     def restore(self, values: np.ndarray) -> pd.Series:
         """Return cells of the column's type; NaN becomes a missing cell.
@@ -140,11 +217,23 @@ class NumberField:
         return values
 
     def _cast(self, values):
+        if self._base:
+            return whole_cells(values, self._base, self.dtype)
+        if self._unit_size != 1.0:
+            values = values * self._unit_size
+        if self._large:
+            return self._cast_large(values)
         if pd.api.types.is_bool_dtype(self.dtype):
             values = values >= 0.5
         elif pd.api.types.is_integer_dtype(self.dtype):
             values = clip_to_integers(values, self.dtype)
         return pd.Series(values).astype(self.dtype)
+
+    def _cast_large(self, values):
+        cells = pd.Series(clip_to_integers(values, self.dtype)).astype(self.dtype)
+        for value, number in self._large.items():
+            cells[values == value] = number
+        return cells
 
 
 class TimeField(NumberField):

@@ -15,6 +15,8 @@ _KINDS = ("scalar", "binary", "one_hot")
 # Most entries of the table (rows x levels) that decodes binary codes at once.
 _BLOCK_ENTRIES = 2**24
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 # Probabilities of bits closer to 0 or 1 than this say the same.
 _CERTAIN = 1e-6
 
@@ -195,7 +197,10 @@ class EncodedLayout:
         -------
         rows : RowCodes
         """
-        scalars = np.ascontiguousarray(encoded[:, : self.n_scalars], dtype=np.float32)
+        scalars = encoded[:, : self.n_scalars]
+        if scalars.dtype != np.float32:
+            scalars = np.clip(scalars, -_LARGEST, _LARGEST)
+        scalars = np.ascontiguousarray(scalars, dtype=np.float32)
         codes = []
         for span in self.coded_spans:
             part = encoded[:, span.start : span.stop]

@@ -169,6 +169,8 @@ class ScoreCodes:
 
     def decode(self, scalars: np.ndarray, codes: None) -> np.ndarray:
         """Return the values of normal scores."""
+        if not len(scalars):
+            return np.empty(0)
         return self._scores.inverse_transform(scalars.astype(np.float64)[:, None])[:, 0]
 
 

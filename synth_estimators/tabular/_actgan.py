@@ -11,10 +11,10 @@ from synth_estimators._compat import Interval, StrOptions, fit_context, with_cal
 from synth_estimators.preprocessing._tabular_encoder import TabularEncoder
 from synth_estimators.tabular._gan import GAN_CONSTRAINTS, BaseTabularGAN, known_rows
 from synth_estimators.tabular._modelled_columns import ModelledColumnsMixin
+from synth_estimators.tabular._table_metadata import TableMetadataMixin
 
 __all__ = ["ACTGAN", "ConditionalVectorType"]
 
-_METADATA = ("field_names", "field_types", "primary_key", "anonymize_fields", "constraints")
 _HIGH_CHANCE = 0.5
 
 
@@ -25,7 +25,7 @@ class ConditionalVectorType(StrEnum):
     ANYWAY = "anyway"
 
 
-class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
+class ACTGAN(TableMetadataMixin, ModelledColumnsMixin, BaseTabularGAN):
     r"""Conditional GAN for mixed tables, with conditions on any columns.
 
     Networks and losses are those of :class:`CTGAN`. With ``conditional_vector_type="anyway"`` the
@@ -46,8 +46,8 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
     critic_hidden : tuple of int, default=(256, 256)
         Widths of the layers of the critic.
 
-    pac : int, default=10
-        Rows that the critic judges together.
+    pac : int or None, default=None
+        Rows that the critic judges together. None: 1 ("tuned") or 10 ("reference").
 
     n_critic : int or None, default=None
         Critic steps per generator step. None: 2 ("tuned") or 1 ("reference").
@@ -62,6 +62,17 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
     reconstruction_weight : float, default=1.0
         Weight of the loss that ties rows to their conditions.
 
+    auxiliary : sequence of {"information", "target"}, default=()
+        Further losses of the generator. "information": the squared distance between the means and
+        covariances of encoded real and generated rows. "target": the loss on generated rows of a
+        network that learns from real ones to predict the column ``target``.
+
+    auxiliary_weight : float, default=1.0
+        Weight of these losses.
+
+    target : label or None, default=None
+        Column that "target" predicts.
+
     tau : float, default=0.2
         Temperature of the Gumbel-softmax.
 
@@ -69,7 +80,7 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
         Slope of the critic's activation below zero.
 
     critic_dropout : float or None, default=None
-        Share of the critic's units left out in a step. None: 0.5.
+        Share of the critic's units left out in a step. None: 0.2 ("tuned") or 0.5 ("reference").
 
     average_decay : float or None, default=None
         Decay of a running average of the generator's weights, from which rows are drawn; 0 draws
@@ -156,6 +167,11 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
     constraints : list of constraints or callables, default=None
         Rules that sampled rows meet, for example ``[Inequality("start", "end")]``.
 
+    calibrate : bool, default=False
+        Choose the rows of ``sample`` from four times as many, so that levels of discrete columns
+        and missing cells have their shares in the training table. Left out where rows are
+        rejected: with conditions, clauses, and constraints not kept by construction.
+
     epoch_callback : callable or None, default=None
         Called with an ``EpochInfo`` after every epoch.
 
@@ -167,11 +183,15 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
         Rows a step, an even multiple of ``pac``; lowered where the table has fewer rows. None is
         500 as published with ``preset="reference"``, and 100 otherwise: more steps an epoch.
 
-    lr : float, default=2e-4
-        Learning rate of the generator.
+    lr : float or None, default=None
+        Learning rate of the generator. None: 5e-4 ("tuned") or 2e-4 ("reference").
 
     critic_lr : float or None, default=None
         Learning rate of the critic. None: 5e-4 ("tuned") or ``lr`` ("reference").
+
+    lr_schedule : {"constant", "cosine"}, default="constant"
+        "cosine": from epoch to epoch learning rates fall along half a cosine, which ends at zero
+        after ``max_epochs``.
 
     weight_decay : float, default=1e-6
         Weight decay of the generator.
@@ -247,7 +267,8 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
 
     history_ : pandas DataFrame of shape (n_iter_, n_columns)
         One row an epoch: ``train_loss`` of the generator, ``train_critic_loss`` without the
-        penalty, ``train_reconstruction_loss`` of the conditions.
+        penalty, ``train_reconstruction_loss`` of the conditions; where asked for, also
+        ``train_information_loss``, ``train_target_loss``, and the learning rate ``lr``.
 
     best_epoch_ : int
         Epoch whose weights were kept; only with early stopping.
@@ -340,11 +361,14 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
         *,
         generator_hidden=(256, 256),
         critic_hidden=(256, 256),
-        pac=10,
+        pac=None,
         n_critic=None,
         log_frequency=True,
         gradient_penalty=10.0,
         reconstruction_weight=1.0,
+        auxiliary=(),
+        auxiliary_weight=1.0,
+        target=None,
         tau=0.2,
         leaky_slope=0.2,
         critic_dropout=None,
@@ -373,11 +397,13 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
         weight_threshold=0.005,
         spike_threshold=0.02,
         constraints=None,
+        calibrate=False,
         epoch_callback=None,
         max_epochs=300,
         batch_size=None,
-        lr=2e-4,
+        lr=None,
         critic_lr=None,
+        lr_schedule="constant",
         weight_decay=1e-6,
         critic_weight_decay=1e-6,
         betas=(0.5, 0.9),
@@ -405,6 +431,9 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
         self.log_frequency = log_frequency
         self.gradient_penalty = gradient_penalty
         self.reconstruction_weight = reconstruction_weight
+        self.auxiliary = auxiliary
+        self.auxiliary_weight = auxiliary_weight
+        self.target = target
         self.tau = tau
         self.leaky_slope = leaky_slope
         self.critic_dropout = critic_dropout
@@ -433,11 +462,13 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
         self.weight_threshold = weight_threshold
         self.spike_threshold = spike_threshold
         self.constraints = constraints
+        self.calibrate = calibrate
         self.epoch_callback = epoch_callback
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
         self.critic_lr = critic_lr
+        self.lr_schedule = lr_schedule
         self.weight_decay = weight_decay
         self.critic_weight_decay = critic_weight_decay
         self.betas = betas
@@ -491,17 +522,6 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
 
     # Parameters
 
-    def _setting(self, name):
-        """Value of a parameter, or of the entry of ``table_metadata`` that stands for it."""
-        told = self.table_metadata
-        value = told.get(name) if told is not None and name in _METADATA else getattr(self, name)
-        left_out = getattr(self, "_left_out", ())
-        if name in ("field_types", "field_transformers") and value:
-            return {label: kind for label, kind in value.items() if label not in left_out}
-        if name == "discrete_columns" and value is not None and left_out:
-            return [part for part in value if isinstance(part, bool) or part not in left_out]
-        return value
-
     def _check_tabular(self):
         super()._check_tabular()
         self._check_metadata()
@@ -518,21 +538,6 @@ class ACTGAN(ModelledColumnsMixin, BaseTabularGAN):
                 "conditional_select_mean_columns and conditional_select_column_prob, got "
                 f"{mean!r} and {chance!r}."
             )
-
-    def _check_metadata(self):
-        if self.table_metadata is None:
-            return
-        unknown = sorted(set(self.table_metadata) - set(_METADATA), key=str)
-        if unknown:
-            raise ValueError(
-                f"table_metadata has unknown entries {unknown}; expected some of {list(_METADATA)}."
-            )
-        for name in _METADATA:
-            if getattr(self, name) is not None:
-                raise ValueError(
-                    f"{name} and table_metadata are both given; move {name} into table_metadata "
-                    "or leave table_metadata out."
-                )
 
     def _chance(self, n_columns):
         """Chance that a condition names a column in training."""

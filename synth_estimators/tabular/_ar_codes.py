@@ -16,6 +16,14 @@ from scipy.special import ndtr, ndtri
 
 from synth_estimators._validation import integer_range
 from synth_estimators.preprocessing._columns import _discrete_mask, is_discrete_dtype
+from synth_estimators.preprocessing._level_codes import distinct_cells
+from synth_estimators.preprocessing._number_fields import (
+    TimeField,
+    far_origin,
+    large_numbers,
+    whole_cells,
+    whole_distances,
+)
 from synth_estimators.preprocessing._numbers import NumberColumn
 
 __all__ = ["CellCodes", "LevelCodes", "LookedUpCodes", "NumberCodes", "pack", "read_columns"]
@@ -113,7 +121,7 @@ class LevelCodes:
     def __init__(self, column: pd.Series):
         self.dtype = column.dtype
         self.label = column.name
-        raw, values = pd.factorize(column, use_na_sentinel=False)
+        raw, values = distinct_cells(column, self.label, use_na_sentinel=False)
         counts = np.bincount(raw, minlength=len(values))
         order = np.argsort(-counts, kind="stable")
         self.levels = [_key(values[code]) for code in order]
@@ -131,7 +139,7 @@ class LevelCodes:
 
         ``role`` names the values in the error; with ``unseen`` levels that are none get -1.
         """
-        raw, values = pd.factorize(column, use_na_sentinel=False)
+        raw, values = distinct_cells(column, self.label, use_na_sentinel=False)
         place = {level: index for index, level in enumerate(self.levels)}
         cells = [place.get(_key(value), -1) for value in values]
         if -1 in cells and not unseen:
@@ -173,7 +181,8 @@ class LevelCodes:
 class NumberCodes:
     """A column of numbers or dates: spikes, and intervals between them.
 
-    Cells are floats (nanoseconds for dates), NaN for missing ones.
+    Cells are floats, NaN for missing ones; dates and durations are steps from the first one, and
+    whole numbers that doubles cannot tell apart are counted from the smallest.
 
     Parameters
     ----------
@@ -221,9 +230,14 @@ class NumberCodes:
         spike_share: float,
         spike_prominence: float,
     ):
-        numbers = NumberColumn(column)
-        values, self.dtype, self.label = numbers.values, column.dtype, column.name
-        self._decimals, self._step = numbers.decimals, getattr(numbers, "_step", None)
+        self.dtype, self.label = column.dtype, column.name
+        self._time, self._origin = None, far_origin(column)
+        if _is_temporal(column.dtype):
+            self._time = TimeField(column, label=str(column.name), bounds=False)
+            values, self._decimals = self._time.read(column), 0
+        else:
+            self._decimals = NumberColumn(column).decimals
+            values = self._floats(column)
         missing = np.isnan(values)
         self.has_missing = bool(missing.any())
         self.distinct, counts = np.unique(values[~missing], return_counts=True)
@@ -232,6 +246,7 @@ class NumberCodes:
         if len(counts) > min(max_levels, max(_FEW_VALUES, len(values) / _ROWS_PER_VALUE)):
             spike = _spikes(counts / counts.sum(), spike_share, spike_prominence)
         self.spikes = self.distinct[spike]
+        self._large = {} if self._origin else large_numbers(column, values)
         self._values, between = self.distinct[~spike], counts[~spike]
         self._cumulative = np.concatenate([[0], np.cumsum(between)])
         self.n_between = int(self._cumulative[-1])
@@ -269,12 +284,23 @@ class NumberCodes:
         self.edges = ndtri(np.clip(self.interval_ends, _END_SHARE, 1 - _END_SHARE))
         self.edges[0], self.edges[-1] = -_END_SCORE, _END_SCORE
 
-    @property
-    def _numbers(self):
-        """The way back to the dtype, made anew: only plain values are kept."""
+    def _floats(self, column):
+        if not self._origin:
+            return NumberColumn(column).values
+        return whole_distances(column, self._origin)
+
+    def _numbers(self, values):
+        """Cells of the dtype of the column, rounded as it is."""
+        if self._time is not None:
+            return self._time.restore(values)
+        if self._origin:
+            return whole_cells(values, self._origin, self.dtype)
         numbers = NumberColumn(pd.Series([], dtype=self.dtype))
-        numbers.decimals, numbers._step = self._decimals, self._step
-        return numbers
+        numbers.decimals = self._decimals
+        restored = pd.Series(numbers.restore(values))
+        for value, number in self._large.items():
+            restored[values == value] = number
+        return restored
 
     @property
     def missing_choice(self) -> int | None:
@@ -284,13 +310,14 @@ class NumberCodes:
     def read(self, column: pd.Series, *, role: str = "value") -> np.ndarray:
         """Cells of a column as floats; ``role`` names the values in the error."""
         try:
-            if _is_temporal(self.dtype):
+            if self._time is not None:
                 if any(isinstance(value, int | float) and not pd.isna(value) for value in column):
                     raise TypeError("numbers are no dates")
-                column = column.astype(self.dtype)
-            elif not pd.api.types.is_numeric_dtype(column.dtype):
-                column = pd.to_numeric(column).astype(float)
-            cells = NumberColumn(column).values
+                cells = self._time.read(column.astype(self.dtype))
+            else:
+                if not pd.api.types.is_numeric_dtype(column.dtype):
+                    column = pd.to_numeric(column).astype(float)
+                cells = self._floats(column)
         except (TypeError, ValueError) as exc:
             raise ValueError(
                 f"Column {str(self.label)!r} has dtype {self.dtype}, but the {role} "
@@ -304,12 +331,13 @@ class NumberCodes:
             )
         if pd.api.types.is_integer_dtype(self.dtype):
             limits = integer_range(self.dtype)
-            beyond = (cells != np.rint(cells)) | (cells < limits.min) | (cells > limits.max)
+            numbers = cells + self._origin
+            beyond = (cells != np.rint(cells)) | (numbers < limits.min) | (numbers > limits.max)
             beyond &= ~np.isnan(cells)
             if beyond.any():
                 raise ValueError(
                     f"Column {str(self.label)!r} has dtype {self.dtype}, which cannot hold the "
-                    f"{role} {float(cells[beyond][0])!r}."
+                    f"{role} {float(numbers[beyond][0])!r}."
                 )
         return cells
 
@@ -376,15 +404,13 @@ class NumberCodes:
 
     def _rounded(self, values):
         """Numbers as the user will see them."""
-        if _is_temporal(self.dtype):
-            return NumberColumn(pd.Series(self._numbers.restore(values))).values
         return values if self._decimals is None else np.round(values, self._decimals)
 
     def restore(self, cells: np.ndarray, *, exact: bool = False) -> pd.Series:
         """Column of the training dtype; ``exact`` keeps decimals beyond those of the table."""
         if exact and pd.api.types.is_float_dtype(self.dtype):
             return pd.Series(cells).astype(self.dtype)
-        return pd.Series(self._numbers.restore(cells))
+        return self._numbers(cells)
 
     def choice_cells(self) -> np.ndarray:
         """Cell of every spike, of the missing cell, then the middle of every interval."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,6 +126,8 @@ class ARRowsMixin(ConditionedSamplingMixin):
         ----------
         X : {array-like, pandas DataFrame} of shape (n_samples, n_features)
             Rows; every missing cell is filled, also where missing cells were seen during ``fit``.
+            Only cells for which the training table has no value stay missing, with a warning: those
+            of empty columns, and of columns that follow from another cell of the row.
 
         random_state : int, RandomState instance or None, default=None
             As in ``sample``. Several calls with different values give multiple imputations.
@@ -132,22 +135,40 @@ class ARRowsMixin(ConditionedSamplingMixin):
         Returns
         -------
         X_filled : ndarray or data frame of shape (n_samples, n_features)
-            The rows in the container given to ``fit``; cells that were there are unchanged.
+            The rows in the container given to ``fit``, data frames of pandas with their index;
+            cells that were there are unchanged.
         """
         check_is_fitted(self)
         frame = check_table(self, X, reset=False)
         rng = local_rng(random_state, fallback_seed=self._sample_seed)
         rows = np.flatnonzero(frame.isna().any(axis=1).to_numpy())
-        if rows.size == 0:
-            return self._wrap(frame)
-        drawn = self._filled(frame.iloc[rows].reset_index(drop=True), rng)
-        parts = {}
-        for j in range(frame.shape[1]):
-            part = frame.iloc[:, j].copy()
-            gaps = part.isna().to_numpy()
-            part[gaps] = drawn.iloc[:, j][gaps[rows]].to_numpy()
-            parts[j] = part
-        return self._wrap(pd.DataFrame(parts).set_axis(frame.columns, axis=1))
+        if rows.size:
+            drawn = self._filled(frame.iloc[rows].reset_index(drop=True), rng)
+            parts = {}
+            for j in range(frame.shape[1]):
+                gaps = frame.iloc[:, j].isna().to_numpy()
+                part, new = frame.iloc[:, j].copy(), drawn.iloc[:, j][gaps[rows]]
+                if isinstance(new.dtype, pd.CategoricalDtype) or new.dtype.kind in "mM":
+                    part = part.astype(new.dtype)
+                part[gaps] = new.array if part.dtype == new.dtype else new.to_numpy()
+                parts[j] = part
+            frame = pd.DataFrame(parts).set_axis(frame.columns, axis=1)
+            self._warn_of_gaps(frame)
+        filled = self._wrap(frame)
+        if isinstance(X, pd.DataFrame) and isinstance(filled, pd.DataFrame):
+            filled.index = X.index
+        return filled
+
+    @staticmethod
+    def _warn_of_gaps(frame):
+        gaps = frame.isna().sum()
+        if gaps.any():
+            label = next(label for label, count in gaps.items() if count)
+            warnings.warn(
+                f"{int(gaps.sum())} cells stay missing, those of column {str(label)!r} first: the "
+                "training table has no value for them.",
+                stacklevel=3,
+            )
 
     def _filled(self, frame, rng):
         table, cells, known = self._table, {}, {}

@@ -13,10 +13,18 @@ from scipy.special import logsumexp
 from synth_estimators._networks.autoregressive import log_mixture
 from synth_estimators.tabular._ar_codes import CellCodes
 
-__all__ = ["Given", "NetConditionals", "RowState", "draw_rows"]
+__all__ = ["Given", "Implied", "NetConditionals", "RowState", "draw_rows"]
 
 _CHUNK_ROWS = 8_192
 _END_SCORE = 8.0
+
+# How often cells are drawn again that a known one cannot follow from, and the weight of a first
+# draw that failed, so that rows none of whose candidates was right are resampled evenly.
+_REDRAWS = 100
+_LOG_MISS = -50.0
+
+# Most logits (rows times choices) that are computed at once.
+_BLOCK_ENTRIES = 2**24
 
 
 class RowState:
@@ -58,6 +66,45 @@ class RowState:
 
 
 @dataclass
+class Implied:
+    """What is known of a column that follows from one that is drawn.
+
+    Attributes
+    ----------
+    source : LevelCodes or NumberCodes
+        The column that is drawn.
+
+    table : ndarray of shape (n_values,)
+        Cell of the other column for every value of it.
+
+    cells : ndarray of shape (n_rows,)
+        Known cells of the other column.
+
+    known : ndarray of bool of shape (n_rows,)
+        Rows whose cell is known; in the others it must not be missing.
+
+    missing : float or int or None
+        How a missing cell stands in ``table``; None if there is none.
+    """
+
+    source: Any
+    table: np.ndarray
+    cells: np.ndarray
+    known: np.ndarray
+    missing: Any
+
+    def part(self, rows: np.ndarray) -> Implied:
+        """The same for some of the rows."""
+        return Implied(self.source, self.table, self.cells[rows], self.known[rows], self.missing)
+
+    def met(self, cells: np.ndarray) -> np.ndarray:
+        """Rows whose drawn cell goes with what is known."""
+        found = self.table[self.source.labels(cells)]
+        lacking = np.isnan(found) if found.dtype.kind == "f" else found == self.missing
+        return np.where(self.known, found == self.cells, ~lacking)
+
+
+@dataclass
 class Given:
     """What is known of one column of the rows to draw.
 
@@ -71,11 +118,15 @@ class Given:
 
     allowed : ndarray of bool of shape (n_rows, n_choices) or None
         Choices to draw the other cells from; None allows all.
+
+    implied : tuple of Implied
+        Columns that follow from this one, for whose known cells the other cells are drawn again.
     """
 
     cells: np.ndarray | None = None
     known: np.ndarray | None = None
     allowed: np.ndarray | None = None
+    implied: tuple[Implied, ...] = ()
 
     def part(self, rows: np.ndarray) -> Given:
         """The same for some of the rows."""
@@ -83,7 +134,7 @@ class Given:
             None if value is None else value[rows]
             for value in (self.cells, self.known, self.allowed)
         )
-        return Given(*parts)
+        return Given(*parts, tuple(what.part(rows) for what in self.implied))
 
     @property
     def everywhere(self) -> bool:
@@ -132,8 +183,13 @@ class NetConditionals:
         head = self.module.head(position) if head is None else head
         with torch.inference_mode():
             logits, mixture = head(*inputs, member)
-        logits = (logits / self.temperature).cpu().numpy().astype(np.float64)
+        logits = logits.cpu().numpy().astype(np.float64)
         return logits, None if mixture is None else mixture.cpu().numpy()
+
+    def _blocks(self, position, rows):
+        """Rows in parts whose logits fit in memory."""
+        step = max(1, _BLOCK_ENTRIES // self.columns[position].n_choices)
+        return (rows[start : start + step] for start in range(0, len(rows), step))
 
     def draw(
         self,
@@ -175,9 +231,10 @@ class NetConditionals:
         choice = np.zeros(len(rows), dtype=np.intp)
         score, log_mass = np.zeros(len(rows)), np.zeros(len(rows))
         for index in range(n_members):
-            part = np.arange(len(rows)) if member is None else np.flatnonzero(member == index)
-            if part.size:
+            members = np.arange(len(rows)) if member is None else np.flatnonzero(member == index)
+            for part in self._blocks(position, members):
                 logits, mixture = self._head(position, state, rows[part], index)
+                logits /= self.temperature
                 total = logsumexp(logits, axis=1)
                 if allowed is not None:
                     logits = np.where(allowed[part], logits, -np.inf)
@@ -193,20 +250,43 @@ class NetConditionals:
     ) -> np.ndarray:
         """Log-likelihood of the given cells of one column, of shape (n_rows,)."""
         rows = np.arange(len(state)) if rows is None else rows
-        tokens, scores = self._inputs(position, state, rows, torch.float64)
-        choice = torch.as_tensor(codes.choice.astype(np.int64), device=self.device)
-        low, high = (torch.as_tensor(end, device=self.device) for end in (codes.low, codes.high))
-        head, found = self._exact_head(position), []
-        with torch.inference_mode():
-            for member in range(self.module.n_members):
-                found.append(head.log_prob(tokens, scores, choice, low, high, member))
-        members = np.stack([part.cpu().numpy().astype(np.float64) for part in found])
+        head = self._exact_head(position)
+        members = np.empty((self.module.n_members, len(rows)))
+        for part in self._blocks(position, np.arange(len(rows))):
+            tokens, scores = self._inputs(position, state, rows[part], torch.float64)
+            choice, low, high = (
+                torch.as_tensor(values[part], device=self.device)
+                for values in (codes.choice.astype(np.int64), codes.low, codes.high)
+            )
+            with torch.inference_mode():
+                for member in range(len(members)):
+                    found = head.log_prob(tokens, scores, choice, low, high, member)
+                    members[member, part] = found.cpu().numpy()
         return logsumexp(members, axis=0) - np.log(len(members))
 
     def log_choices(
-        self, position: int, state: RowState, rows: np.ndarray | None = None
+        self,
+        position: int,
+        state: RowState,
+        rows: np.ndarray | None = None,
+        *,
+        temperature: float = 1.0,
     ) -> np.ndarray:
         """Log-probability of every choice, numbers between spikes by interval.
+
+        Parameters
+        ----------
+        position : int
+            Place of the column in the order of the model.
+
+        state : RowState
+            Rows with the columns before it.
+
+        rows : ndarray of int or None, default=None
+            Rows of ``state``; None takes all.
+
+        temperature : float, default=1.0
+            Divides the logits of the networks.
 
         Returns
         -------
@@ -218,6 +298,7 @@ class NetConditionals:
         edges = torch.as_tensor(column.edges, device=self.device)
         for member in range(self.module.n_members):
             logits, mixture = self._head(position, state, rows, member, head)
+            logits /= temperature
             logits -= logsumexp(logits, axis=1)[:, None]
             if mixture is not None:
                 with torch.inference_mode():
@@ -345,6 +426,14 @@ def _partly_given(conditionals, position, state, rng, what, weighted):
     if free.size or cells is None:
         allowed = None if what.allowed is None else what.allowed[free]
         new, log_mass = conditionals.draw(position, state, rng, free, allowed)
+        for again in range(_REDRAWS if what.implied else 0):
+            wrong = np.flatnonzero(~np.all([part.part(free).met(new) for part in what.implied], 0))
+            if not wrong.size:
+                break
+            if not again:
+                log_mass[wrong] += _LOG_MISS
+            part = None if allowed is None else allowed[wrong]
+            new[wrong], _ = conditionals.draw(position, state, rng, free[wrong], part)
         cells = np.empty(len(state), dtype=new.dtype) if cells is None else cells
         cells[free] = new
         log_weight[free] = log_mass

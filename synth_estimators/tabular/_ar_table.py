@@ -10,7 +10,7 @@ import pandas as pd
 
 from synth_estimators.preprocessing._determined import find_determined
 from synth_estimators.tabular._ar_codes import CellCodes, LookedUpCodes, pack, read_columns
-from synth_estimators.tabular._ar_sampling import Given
+from synth_estimators.tabular._ar_sampling import Given, Implied
 
 __all__ = ["ModelTable"]
 
@@ -201,23 +201,40 @@ class ModelTable:
             Column -> rows whose cell counts; the other rows are drawn, but not as missing. None:
             all.
         """
-        known = known or {}
+        filling, known = known is not None, known or {}
         found = {}
         for position, j in enumerate(self.order):
             if j in cells and j not in self.lookup:
                 what = Given(cells[j], known.get(j))
                 column = self.columns[j]
-                if what.known is not None and column.missing_choice is not None:
+                missing = column.missing_choice
+                if what.known is not None and missing is not None and column.n_choices > 1:
                     what.allowed = np.ones((len(cells[j]), column.n_choices), dtype=bool)
-                    what.allowed[:, column.missing_choice] = False
+                    what.allowed[:, missing] = False
                 found[position] = what
         for c, (p, table) in self.lookup.items():
-            if c in cells:
-                position = self.order.index(p)
-                mask = self._implied(c, p, table, cells, known.get(c))
-                what = found.setdefault(position, Given())
-                what.allowed = mask if what.allowed is None else what.allowed & mask
+            if c not in cells:
+                continue
+            column, what = self.columns[p], found.setdefault(self.order.index(p), Given())
+            counts = known.get(c, np.ones(len(cells[c]), dtype=bool)) if filling else None
+            if filling and column.continuous:
+                missing = self.columns[c].missing_choice
+                what.implied += (Implied(column, table, cells[c], counts, missing),)
+                continue
+            implied = self._implied(c, p, table, cells, counts)
+            mask = implied if what.allowed is None else what.allowed & implied
+            if c in known and (lacking := self._lacking(c, table)).any() and not lacking.all():
+                mask = mask & ~(lacking & ~known[c][:, None])
+            # What another cell implies is kept, also where it is that this one is missing.
+            what.allowed = np.where(mask.any(axis=1, keepdims=True), mask, implied)
         return found
+
+    def _lacking(self, c, table):
+        """Values of the source of column ``c`` that go with a missing cell of it."""
+        if table.dtype.kind == "f":
+            return np.isnan(table)
+        missing = self.columns[c].missing_choice
+        return np.zeros(len(table), dtype=bool) if missing is None else table == missing
 
     def _implied(self, c, p, table, cells, counts):
         """Choices of column ``p`` that go with the given cells of ``c``, which follows from it."""

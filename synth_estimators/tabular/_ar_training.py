@@ -40,6 +40,7 @@ class ARTrainingMixin:
     def _fit(self, X, context):
         self._check_training()
         self._check_hidden()
+        vars(self).pop("forest_shares_", None)
         warm = self.warm_start and hasattr(self, "net_")
         frame, seed = self._start_fit_table(X, reset=not warm)
         if not warm:
@@ -59,6 +60,7 @@ class ARTrainingMixin:
         codes = self._table.codes(cells)
         rows = pack(codes)
         train, valid = self._split_members(len(rows), np.random.default_rng(seed))
+        broken_off = False
         with self._torch_rng(seed):
             batch_size = self._resolve_batch_size(len(train))
             if warm:
@@ -70,11 +72,14 @@ class ARTrainingMixin:
                 self._keep_margins(len(rows))
             else:
                 held_out = None if valid is None else Rows(member_rows(rows, valid))
-                self._train_columns(TrainingRows(Rows(member_rows(rows, train)), held_out), context)
+                training = TrainingRows(Rows(member_rows(rows, train)), held_out)
+                broken_off = self._train_columns(training, context)
         self._mixture = None
+        self._trained_params = self._snapshot()
+        if broken_off:
+            raise KeyboardInterrupt
         if self._is_small and valid is not None:
             self._mix_with_forest(cells, codes, rows, valid, seed)
-        self._trained_params = self._snapshot()
 
     def _counts_as_small(self, n_rows):
         if self.small_table == "auto":
@@ -174,7 +179,7 @@ class ARTrainingMixin:
         labels = table.labels
         self.column_order_ = [labels[j] for j in table.drawn]
         discrete = [name for name, c in zip(labels, table.columns, strict=True) if c.discrete]
-        self._known = KnownColumns(frame, discrete_columns=discrete, in_range=False)
+        self._known = KnownColumns(frame, discrete_columns=discrete)
         self.determined_by_ = {labels[c]: labels[p] for c, (p, _) in table.lookup.items()}
 
     def _module_class(self):
@@ -224,7 +229,7 @@ class ARTrainingMixin:
         return net
 
     def _train_columns(self, rows, context):
-        """Train, keep the best weights of every column, and say so if the user broke it off."""
+        """Train and keep the best weights of every column; return whether it was broken off."""
         stopping = self.early_stopping and rows.valid is not None
         best = BestColumns(self.patience if stopping else None, self.tol, select=stopping)
         net = self.net_
@@ -236,20 +241,23 @@ class ARTrainingMixin:
             if not net.interrupted_:
                 raise
             net.module_.eval()
-            if "dur" not in net.history[-1]:  # broken off within an epoch
+            if len(net.history) and "dur" not in net.history[-1]:  # broken off within an epoch
                 del net.history[-1]
             self._read_history()
-            warnings.warn(
-                f"Training was interrupted after {self.n_iter_} epochs; the best weights so far "
-                "are kept.",
-                stacklevel=6,
-            )
         finally:
             net.callbacks_ = regular
+        if broken_off := net.interrupted_ or best.broken_off_:
+            warnings.warn(
+                f"Training of TabularAR was interrupted after {self.n_iter_} of {self.max_epochs} "
+                "epochs; the best weights so far are kept"
+                f"{', without the forest' if self._is_small else ''}.",
+                stacklevel=6,
+            )
         epochs = best.best_epochs_.double().mean(0).tolist()
         if len(best.best_epochs_) == 1:
             epochs = [int(epoch) for epoch in epochs]
         self.best_epochs_ = dict(zip(self.column_order_, epochs, strict=True))
+        return broken_off
 
     def _resolve_weight_decay(self):
         if self.weight_decay != "auto":

@@ -17,6 +17,7 @@ from synth_estimators.preprocessing._row_codes import RowCodes
 from synth_estimators.preprocessing._tabular_encoder import TabularEncoder
 from synth_estimators.tabular._constraint_set import ConstraintSet
 from synth_estimators.tabular._known_columns import KnownColumns
+from synth_estimators.tabular._raking import level_shares, rake, systematic_rows
 from synth_estimators.tabular._sampling import ConditionedSamplingMixin
 
 __all__ = ["TABULAR_CONSTRAINTS", "BaseTabularGenerator", "EncodedConditions", "EpochInfo"]
@@ -32,6 +33,8 @@ TABULAR_CONSTRAINTS: dict[str, Any] = {
     "max_epochs": [Interval(Integral, 0, None, closed="left")],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
     "constraints": [list, tuple, None],
+    "calibrate": ["boolean"],
+    "lr_schedule": [StrOptions({"constant", "cosine"})],
     "preset": [StrOptions({"tuned", "reference"})],
     "monitor": [StrOptions({"quality", "c2st"}), callable],
     "eval_every": [Interval(Integral, 1, None, closed="left")],
@@ -45,6 +48,10 @@ _BLOCK_ROWS = 65_536
 # Rows that pass through a network at once.
 _CHUNK_ROWS = 2_048
 _MONITOR_ROWS = 10_000
+
+# Calibrated rows are chosen from a pool of so many a row, and never from less than the second.
+_POOL_FACTOR = 4
+_LEAST_POOL = 2_000
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,11 @@ class BaseTabularGenerator(ConditionedSamplingMixin, NeuralGenerator):
     constraints: Any = None
     epoch_callback: Any = None
     enforce_min_max_values = True
+    calibrate = False
+    lr_schedule = "constant"
+
+    #: What to do when sampled rows collapse.
+    _collapse_advice: ClassVar[str] = "Raise max_epochs, or try TabularAR."
 
     def _train_codes(
         self, codes: RowCodes, valid: RowCodes | None, seed: int, context: Any, *, warm: bool
@@ -151,6 +163,13 @@ class BaseTabularGenerator(ConditionedSamplingMixin, NeuralGenerator):
             raise ValueError(
                 f"epoch_callback must be callable with one EpochInfo, got {self.epoch_callback!r}."
             )
+        from synth_estimators.tabular._watchers import sets_rates
+
+        if self.lr_schedule != "constant" and sets_rates(self.callbacks):
+            raise ValueError(
+                f"lr_schedule={self.lr_schedule!r} and an LRScheduler in callbacks both set the "
+                "learning rate; use lr_schedule='constant' or leave the callback out."
+            )
 
     def _fit_table(self, X: Any, context: Any) -> Any:
         self._check_tabular()
@@ -165,6 +184,7 @@ class BaseTabularGenerator(ConditionedSamplingMixin, NeuralGenerator):
         if not warm:
             self._fit_encoder(frame, model, rng)
         codes = self.encoder_._codes(model, rng)
+        self._level_shares = level_shares(self.encoder_.layout_, codes)
         valid = None
         if self.early_stopping:
             train_rows, valid_rows = self._split_validation(len(frame), None, rng)
@@ -174,6 +194,8 @@ class BaseTabularGenerator(ConditionedSamplingMixin, NeuralGenerator):
         finally:
             if hasattr(self, "net_"):
                 self._trained_params = self._snapshot()
+        if valid is None or self.monitor == "valid_loss":
+            self._look_for_collapse(codes)
         return self
 
     def _fit_encoder(self, frame, model, rng):
@@ -216,7 +238,7 @@ class BaseTabularGenerator(ConditionedSamplingMixin, NeuralGenerator):
         """Train ``net_``; call inside ``torch_rng``. Ctrl-C leaves the best weights so far."""
         net = self.net_
         regular = list(net.callbacks_)
-        added = self._watchers(valid)
+        added = self._watchers(valid, epochs)
         for _, callback in added:
             callback.initialize()
         net.callbacks_ = [*regular, *added]
@@ -237,15 +259,20 @@ class BaseTabularGenerator(ConditionedSamplingMixin, NeuralGenerator):
             raise
         finally:
             net.callbacks_ = regular
+            for name, callback in added:
+                if name == "cosine_rates":
+                    callback.restore()
         stop = next((callback for name, callback in added if name == "two_sample"), None)
         if stop is not None:
             self.best_epoch_ = stop.best_epoch_
         self._after_training()
 
-    def _watchers(self, valid):
-        from synth_estimators.tabular._watchers import EpochReport, TwoSampleStop
+    def _watchers(self, valid, epochs):
+        from synth_estimators.tabular._watchers import CosineRates, EpochReport, TwoSampleStop
 
-        added = []
+        added: list[tuple[str, Any]] = []
+        if self.lr_schedule == "cosine" and epochs:
+            added.append(("cosine_rates", CosineRates(epochs)))
         if valid is not None and self.monitor != "valid_loss":
             score = self._monitored(valid)
             stop = TwoSampleStop(score, every=self.eval_every, patience=self.patience, tol=self.tol)
@@ -260,18 +287,38 @@ class BaseTabularGenerator(ConditionedSamplingMixin, NeuralGenerator):
 
         some = np.arange(min(len(valid), _MONITOR_ROWS))
         real = self._decoded(valid.take(some))
-        quality = TableQuality(real, self._known) if self.monitor == "quality" else None
+        quality = TableQuality(real, self._known)
+        alarm = self._collapse_alarm(quality)
 
         def score():
             rng = np.random.default_rng(self._sample_seed)
             rows = self._candidates(len(real), rng, None)
-            if quality is not None:
+            alarm(rows, self.net_.history[-1, "epoch"])
+            if self.monitor == "quality":
                 return quality(rows)
             if self.monitor == "c2st":
                 return detection_score(real, rows, self._known)
             return float(self.monitor(real, rows))
 
         return score
+
+    def _collapse_alarm(self, quality):
+        from synth_estimators.tabular._collapse import CollapseAlarm
+
+        return CollapseAlarm(quality, owner=type(self).__name__, advice=self._collapse_advice)
+
+    def _look_for_collapse(self, codes):
+        """Compare a few sampled rows with training rows; draws from a generator of its own."""
+        from synth_estimators.tabular._collapse import ALARM_EPOCHS, ALARM_ROWS
+        from synth_estimators.tabular._quality import TableQuality
+
+        if self.n_iter_ < ALARM_EPOCHS:
+            return
+        rng = np.random.default_rng(self._sample_seed)
+        n_rows = min(len(codes), ALARM_ROWS)
+        real = self._decoded(codes.take(rng.choice(len(codes), n_rows, replace=False)))
+        alarm = self._collapse_alarm(TableQuality(real, self._known))
+        alarm(self._candidates(n_rows, rng, None), self.n_iter_)
 
     def _epoch_info(self, record: dict[str, Any]) -> EpochInfo:
         return EpochInfo(record["epoch"], round(float(record["train_loss"]), 4))
@@ -291,6 +338,20 @@ class BaseTabularGenerator(ConditionedSamplingMixin, NeuralGenerator):
             rows = slice(start, min(start + _BLOCK_ROWS, n_samples))
             some = None if encoded is None else encoded.take(rows)
             parts.append(self._decoded(self._draw(rows.stop - rows.start, rng, some)))
+        return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+    def _plain_rows(self, n_samples, rng):
+        calibrated = self.calibrate and n_samples > 0
+        return (self._calibrated if calibrated else super()._plain_rows)(n_samples, rng)
+
+    def _calibrated(self, n_samples, rng):
+        """Rows chosen from a larger pool, so that levels have their shares in training."""
+        parts = []
+        for start in range(0, n_samples, _BLOCK_ROWS):
+            n_rows = min(_BLOCK_ROWS, n_samples - start)
+            pool = self._draw(max(_POOL_FACTOR * n_rows, _LEAST_POOL), rng, None)
+            rows = systematic_rows(rake(pool, self._level_shares), n_rows, rng)
+            parts.append(self._decoded(pool.take(rows)))
         return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
     def _draw_codes(self, n_samples, draw, *, body, generator):
@@ -332,6 +393,35 @@ class BaseTabularGenerator(ConditionedSamplingMixin, NeuralGenerator):
                 kept -= set(rule.written())
         columns = tuple(k for k, label in enumerate(self._model_labels) if label in kept)
         return bool(columns) and self._follows(columns)
+
+    def load_weights(self, path: Any) -> BaseTabularGenerator:
+        """Restore a model written by ``save_weights`` into this estimator.
+
+        Training goes on from there with ``warm_start=True``; only the moments of the optimizer
+        start anew.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File name without suffix.
+
+        Returns
+        -------
+        self : fitted estimator
+            With the parameters of the saved model.
+
+        Raises
+        ------
+        ValueError
+            When the files hold another class, are damaged or come from a newer version.
+        """
+        super().load_weights(path)
+        records = self.history_.to_dict("records")
+        self.net_.history = [
+            {name: value for name, value in epoch.items() if value == value} | {"batches": []}
+            for epoch in records
+        ]
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

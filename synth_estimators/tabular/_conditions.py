@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,11 @@ import numpy as np
 import pandas as pd
 
 from synth_estimators._validation import check_n_samples
-from synth_estimators.tabular._known_columns import KnownColumns, refuse_unknown_columns
+from synth_estimators.tabular._known_columns import (
+    KnownColumns,
+    refuse_unknown_columns,
+    truth_values,
+)
 
 __all__ = ["Condition", "Where", "WhereClause", "matches", "parse_conditions", "where_clause"]
 
@@ -63,7 +68,7 @@ def parse_conditions(conditions: Any, known: KnownColumns, n_samples: int | None
 
     Parameters
     ----------
-    conditions : mapping, pandas DataFrame, Condition or list of Condition
+    conditions : mapping, pandas DataFrame, polars DataFrame, Condition or list of Condition
         A list must name the same columns in every entry.
 
     known : KnownColumns
@@ -88,6 +93,9 @@ def parse_conditions(conditions: Any, known: KnownColumns, n_samples: int | None
         return known.read(conditions, n_samples)
     if not all(isinstance(part, Condition) for part in conditions):
         raise TypeError("conditions must be a list of Condition objects.")
+    if not conditions:
+        conditions = pd.DataFrame(index=range(n_samples or 0))
+        return known.read(conditions, n_samples)
     parts = [known.read(part.column_values, part.num_rows) for part in conditions]
     if any(set(part.columns) != set(parts[0].columns) for part in parts):
         raise ValueError(
@@ -164,7 +172,7 @@ class WhereClause:
     def _sides(self, column):
         dtype = column.dtype
         try:
-            if pd.api.types.is_bool_dtype(dtype):
+            if pd.api.types.is_bool_dtype(dtype) or _holds_booleans(column):
                 return column.astype("boolean"), self._boolean()
             if pd.api.types.is_datetime64_any_dtype(dtype):
                 moment = pd.Timestamp(self.value)
@@ -180,7 +188,7 @@ class WhereClause:
         except ValueError as exc:
             raise ValueError(
                 f"{self} compares column {self.column!r} of type {dtype} with {self.value!r}; give "
-                "a value of that type."
+                f"a value of that type ({exc})."
             ) from exc
         if self.symbol in ("=", "!="):
             return column.astype(str), self.value
@@ -196,7 +204,9 @@ class WhereClause:
 
     def _boolean(self):
         text = self.value.lower()
-        if text not in _TRUE | _FALSE or self.symbol not in ("=", "!="):
+        if self.symbol not in ("=", "!="):
+            raise ValueError("booleans have no order, use = or != there")
+        if text not in _TRUE | _FALSE:
             raise ValueError(f"{self.value!r} is neither true nor false")
         return text in _TRUE
 
@@ -204,17 +214,31 @@ class WhereClause:
         """Value that an equality asks for, as the column holds it; refuse unseen ones."""
         if self.value == "":
             return None
-        dtype = known.dtype(self.column)
-        if pd.api.types.is_bool_dtype(dtype):
+        dtype, levels = known.dtype(self.column), known.levels(self.column)
+        if pd.api.types.is_bool_dtype(dtype) or _are_booleans(levels):
             try:
                 return self._boolean()
             except ValueError as exc:
                 raise ValueError(f"{self}: {exc}; column {self.column!r} is boolean.") from exc
-        levels = known.levels(self.column)
         if levels is None:
             return self.value
         named = {str(level): level for level in levels if level is not None}
+        kind = getattr(dtype, "categories", dtype)
+        if self.value not in named and pd.api.types.is_numeric_dtype(kind):
+            # "1" means the level 1.0 too.
+            with contextlib.suppress(ValueError):
+                return float(self.value)
         return named.get(self.value, self.value)
+
+
+def _are_booleans(levels):
+    """Whether levels other than a missing one are all booleans, as text files with gaps give."""
+    found = [level for level in levels or () if level is not None]
+    return bool(found) and all(isinstance(level, bool | np.bool_) for level in found)
+
+
+def _holds_booleans(column):
+    return column.dtype == object and _are_booleans(list(column.dropna().unique()))
 
 
 def where_clause(text: str, columns: Iterable[Any] | None = None) -> WhereClause:
@@ -300,7 +324,8 @@ class Where:
     def read(cls, where: Any, columns: Iterable[Any]) -> Where:
         """Read a clause, a callable, or a list of both."""
         parts = [] if where is None else where
-        parts = [parts] if isinstance(parts, str) or callable(parts) else list(parts)
+        if isinstance(parts, str | WhereClause) or not isinstance(parts, Iterable):
+            parts = [parts]
         found = cls()
         for part in parts:
             if isinstance(part, str):
@@ -326,7 +351,8 @@ class Where:
         for clause in self.clauses:
             met &= clause(frame)
         for predicate in self.predicates:
-            verdict = np.asarray(predicate(frame))
+            # A missing truth value counts as false, like a clause on a missing cell.
+            verdict = truth_values(predicate(frame), missing=False)
             if verdict.shape != (len(frame),) or verdict.dtype.kind != "b":
                 raise ValueError(
                     "A callable in where must return one bool a row, got an array of shape "

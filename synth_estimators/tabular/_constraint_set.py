@@ -30,7 +30,7 @@ class ConstraintSet:
             rule = part if hasattr(part, "is_valid") else None
             if rule is None and callable(part):
                 rule = CustomConstraint(part)
-            if rule is None or not hasattr(rule, "fit_check"):
+            if rule is None or isinstance(rule, type) or not hasattr(rule, "fit_check"):
                 raise TypeError(
                     "constraints must hold constraints such as Inequality('low', 'high'), or "
                     f"functions of a table that return one bool a row; got {part!r}."
@@ -49,6 +49,9 @@ class ConstraintSet:
         labelled = frame if index is None else frame.set_axis(index, axis=0)
         for rule in self.all:
             rule.fit_check(labelled)
+        taken = list(frame.columns)
+        for rule in self.all:
+            rule.choose_labels(taken)
         waiting = [k for k, rule in enumerate(self.all) if build and rule.written()]
         changed: set = set()
         while waiting:

@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synth_estimators.tabular._gaps import Gap, numbers_of, replaced
-from synth_estimators.tabular._known_columns import refuse_unknown_columns
+from synth_estimators.tabular._constraint_base import (
+    ORDERED,
+    Constraint,
+    as_list,
+    check_measures,
+    measure,
+)
+from synth_estimators.tabular._gaps import Gap, free_label, numbers_of, replaced
+from synth_estimators.tabular._known_columns import truth_values
 
 __all__ = [
     "Constraint",
@@ -23,99 +30,6 @@ __all__ = [
     "ScalarRange",
     "Unique",
 ]
-
-
-def _as_list(columns):
-    return [columns] if isinstance(columns, str) or np.ndim(columns) == 0 else list(columns)
-
-
-class Constraint:
-    """A rule about the rows of a table.
-
-    A subclass implements ``is_valid``. One that can be kept by construction also implements
-    ``to_model``, which brings a table into the columns that the model learns, and ``from_model``,
-    which brings sampled rows back. Cells that are missing break no rule.
-    """
-
-    #: Whether the rule compares rows with each other.
-    compares_rows = False
-
-    def involved(self) -> list:
-        """Labels of the columns that the rule reads."""
-        return []
-
-    def written(self) -> list:
-        """Labels of the columns that ``to_model`` replaces; none: the rule is kept by rejection."""
-        return []
-
-    def model_labels(self) -> list:
-        """Labels of the columns that ``to_model`` puts in their place."""
-        return self.written()
-
-    def is_valid(self, frame: pd.DataFrame) -> np.ndarray:
-        """Whether each row meets the rule.
-
-        Parameters
-        ----------
-        frame : pandas DataFrame of shape (n_rows, n_columns)
-
-        Returns
-        -------
-        valid : ndarray of bool of shape (n_rows,)
-        """
-        raise NotImplementedError(f"{type(self).__name__} must implement is_valid.")
-
-    def fit_check(self, frame: pd.DataFrame) -> Constraint:
-        """Learn from the training table and refuse it where it breaks the rule.
-
-        Parameters
-        ----------
-        frame : pandas DataFrame of shape (n_rows, n_columns)
-            Training table.
-
-        Returns
-        -------
-        self : Constraint
-
-        Raises
-        ------
-        ValueError
-            For columns that the table lacks, and for rows that break the rule; the message names
-            the first five.
-        """
-        refuse_unknown_columns(self.involved(), list(frame.columns), what=str(self))
-        self._learn(frame)
-        valid = self.is_valid(frame)
-        if not valid.all():
-            bad = frame.index[~valid][:5].tolist()
-            raise ValueError(
-                f"{int((~valid).sum())} of {len(frame)} training rows break {self}, among them the "
-                f"rows {bad}; correct or drop them, or leave the constraint out."
-            )
-        return self
-
-    def _learn(self, frame: pd.DataFrame) -> None:
-        pass
-
-    def to_model(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Bring a table into the columns that the model learns."""
-        return frame
-
-    def from_model(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Bring sampled rows back into the columns of the table."""
-        return frame
-
-    def _settings(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if not name.endswith("_")}
-
-    def __repr__(self) -> str:
-        inner = ", ".join(f"{name}={value!r}" for name, value in self._settings().items())
-        return f"{type(self).__name__}({inner})"
-
-    def __eq__(self, other: Any) -> bool:
-        return type(self) is type(other) and self._settings() == other._settings()
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 class Inequality(Constraint):
@@ -158,6 +72,14 @@ class Inequality(Constraint):
     def model_labels(self) -> list:
         """Labels of the columns that ``to_model`` puts in their place."""
         return [self.gap_.label] if self.written() else []
+
+    def choose_labels(self, taken: list) -> None:
+        """Give the column of the gap a label that is not taken."""
+        if self.written():
+            self.gap_.label = free_label(self.gap_.label, taken)
+
+    def _check(self, frame):
+        check_measures(self, frame, allowed=ORDERED)
 
     def _learn(self, frame):
         low, high = frame[self.low], frame[self.high]
@@ -211,6 +133,14 @@ class Range(Constraint):
         """Labels of the columns that ``to_model`` puts in their place."""
         return [part.gap_.label for part in self.parts_] if self.written() else []
 
+    def choose_labels(self, taken: list) -> None:
+        """Give the columns of the gaps labels that are not taken."""
+        for part in self.parts_:
+            part.choose_labels(taken)
+
+    def _check(self, frame):
+        check_measures(self, frame, allowed=ORDERED)
+
     def _rules(self):
         return [
             Inequality(self.low, self.mid, strict=self.strict),
@@ -249,7 +179,11 @@ class _Bounded(Constraint):
 
     def involved(self) -> list:
         """Labels of the columns that the rule reads."""
-        return _as_list(self.columns)
+        return as_list(self.columns)
+
+    def _check(self, frame):
+        for label in self.involved():
+            check_measures(type(self)(label), frame, allowed=("numbers", "durations"))
 
     def is_valid(self, frame: pd.DataFrame) -> np.ndarray:
         """Whether each row meets the rule."""
@@ -313,6 +247,18 @@ class ScalarRange(Constraint):
         """Labels of the columns that the rule reads."""
         return [self.column]
 
+    def _check(self, frame):
+        column = frame[self.column]
+        for end in (self.low, self.high):
+            try:
+                if end is not None:
+                    _ = column >= end
+            except TypeError as exc:
+                raise ValueError(
+                    f"{self} compares column {self.column!r} of type {column.dtype} with {end!r}, "
+                    "which has another type; give ends of the type of the column."
+                ) from exc
+
     def is_valid(self, frame: pd.DataFrame) -> np.ndarray:
         """Whether each row meets the rule."""
         column = frame[self.column]
@@ -353,7 +299,7 @@ class FixedCombinations(Constraint):
 
     def involved(self) -> list:
         """Labels of the columns that the rule reads."""
-        return _as_list(self.columns)
+        return as_list(self.columns)
 
     def written(self) -> list:
         """Labels of the columns that ``to_model`` replaces."""
@@ -362,6 +308,10 @@ class FixedCombinations(Constraint):
     def model_labels(self) -> list:
         """Labels of the columns that ``to_model`` puts in their place."""
         return [self.label_]
+
+    def choose_labels(self, taken: list) -> None:
+        """Give the column of combinations a label that is not taken."""
+        self.label_ = free_label(self.label_, taken)
 
     def _learn(self, frame):
         if len(self.involved()) < 2:
@@ -403,7 +353,10 @@ class FixedCombinations(Constraint):
 
 
 class OneHot(Constraint):
-    """Exactly one of the columns is 1 (or True), the others are 0; learned as one column.
+    """Exactly one of the columns is 1 (or True), the others are 0.
+
+    The model learns them as a single categorical column. Where cells are missing, the rule is kept
+    by rejection.
 
     Parameters
     ----------
@@ -416,19 +369,33 @@ class OneHot(Constraint):
 
     def involved(self) -> list:
         """Labels of the columns that the rule reads."""
-        return _as_list(self.columns)
+        return as_list(self.columns)
 
     def written(self) -> list:
         """Labels of the columns that ``to_model`` replaces."""
-        return self.involved()
+        return self.involved() if getattr(self, "complete_", True) else []
 
     def model_labels(self) -> list:
         """Labels of the columns that ``to_model`` puts in their place."""
-        return [self.label_]
+        return [self.label_] if self.written() else []
+
+    def choose_labels(self, taken: list) -> None:
+        """Give the column of choices a label that is not taken."""
+        if self.written():
+            self.label_ = free_label(self.label_, taken)
+
+    def _check(self, frame):
+        for label in self.involved():
+            if measure(frame[label]) != "numbers":
+                raise ValueError(
+                    f"{self} needs columns of zeros and ones or of booleans, but column {label!r} "
+                    f"has the type {frame[label].dtype}; convert it."
+                )
 
     def _learn(self, frame):
         if len(self.involved()) < 2:
             raise ValueError(f"{self} needs at least two columns.")
+        self.complete_ = bool(frame[self.involved()].notna().all(axis=None))
         self.dtypes_ = [frame[label].dtype for label in self.involved()]
         self.label_ = " or ".join(map(str, self.involved()))
 
@@ -441,7 +408,10 @@ class OneHot(Constraint):
     def is_valid(self, frame: pd.DataFrame) -> np.ndarray:
         """Whether each row meets the rule."""
         block = self._block(frame)
-        return np.isin(block, (0.0, 1.0)).all(axis=1) & (block.sum(axis=1) == 1.0)
+        missing = np.isnan(block)
+        ones = np.nansum(block, axis=1)
+        fits = (ones == 1.0) | (missing.any(axis=1) & (ones < 1.0))
+        return fits & (missing | np.isin(block, (0.0, 1.0))).all(axis=1)
 
     def to_model(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Replace the columns by one that says which of them is 1."""
@@ -478,7 +448,7 @@ class Unique(Constraint):
 
     def involved(self) -> list:
         """Labels of the columns that the rule reads."""
-        return _as_list(self.columns)
+        return as_list(self.columns)
 
     def is_valid(self, frame: pd.DataFrame) -> np.ndarray:
         """Whether each row meets the rule: the first one of equal rows does."""
@@ -519,9 +489,16 @@ class CustomConstraint(Constraint):
         self._from_model = from_model
         self.columns = columns
 
+    def __repr__(self) -> str:
+        return f"CustomConstraint({getattr(self._is_valid, '__qualname__', self._is_valid)})"
+
     def involved(self) -> list:
         """Labels of the columns that the rule reads."""
-        return [] if self.columns is None else _as_list(self.columns)
+        return [] if self.columns is None else as_list(self.columns)
+
+    def read_alone(self) -> list:
+        """No labels: the function may read any column."""
+        return []
 
     def written(self) -> list:
         """Labels of the columns that ``to_model`` replaces."""
@@ -534,11 +511,17 @@ class CustomConstraint(Constraint):
         if (pair[0] is None) != (pair[1] is None):
             raise ValueError("CustomConstraint needs both to_model and from_model, or neither.")
         if pair[0] is not None:
+            model = self.to_model(frame)
+            if not isinstance(model, pd.DataFrame) or len(model) != len(frame):
+                raise ValueError(
+                    f"to_model of {self} must return a data frame with as many rows as it was "
+                    f"given, {len(frame)}, got {type(model).__name__} of length {np.size(model)}."
+                )
             self.written_ = self.involved() or list(frame.columns)
 
     def is_valid(self, frame: pd.DataFrame) -> np.ndarray:
         """Whether each row meets the rule."""
-        valid = np.asarray(self._is_valid(frame))
+        valid = truth_values(self._is_valid(frame), missing=True)
         if valid.shape != (len(frame),) or valid.dtype.kind != "b":
             raise ValueError(
                 f"is_valid of {self} must return one bool a row, got an array of shape "
@@ -548,7 +531,7 @@ class CustomConstraint(Constraint):
 
     def to_model(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Bring a table into the columns that the model learns."""
-        return self._to_model(frame)
+        return self._to_model(frame.copy())
 
     def from_model(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Bring sampled rows back into the columns of the table."""

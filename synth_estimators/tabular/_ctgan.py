@@ -36,8 +36,8 @@ class CTGAN(BaseTabularGAN):
     critic_hidden : tuple of int, default=(256, 256)
         Widths of the layers of the critic.
 
-    pac : int, default=10
-        Rows that the critic judges together.
+    pac : int or None, default=None
+        Rows that the critic judges together. None: 1 ("tuned") or 10 ("reference").
 
     n_critic : int or None, default=None
         Critic steps per generator step. None: 2 ("tuned") or 1 ("reference").
@@ -52,6 +52,17 @@ class CTGAN(BaseTabularGAN):
     reconstruction_weight : float, default=1.0
         Weight of the loss that ties rows to their conditions.
 
+    auxiliary : sequence of {"information", "target"}, default=()
+        Further losses of the generator. "information": the squared distance between the means and
+        covariances of encoded real and generated rows. "target": the loss on generated rows of a
+        network that learns from real ones to predict the column ``target``.
+
+    auxiliary_weight : float, default=1.0
+        Weight of these losses.
+
+    target : label or None, default=None
+        Column that "target" predicts.
+
     tau : float, default=0.2
         Temperature of the Gumbel-softmax.
 
@@ -59,7 +70,7 @@ class CTGAN(BaseTabularGAN):
         Slope of the critic's activation below zero.
 
     critic_dropout : float or None, default=None
-        Share of the critic's units left out in a step. None: 0.5.
+        Share of the critic's units left out in a step. None: 0.2 ("tuned") or 0.5 ("reference").
 
     average_decay : float or None, default=None
         Decay of a running average of the generator's weights, from which rows are drawn; 0 draws
@@ -86,6 +97,11 @@ class CTGAN(BaseTabularGAN):
     constraints : list of constraints or callables, default=None
         Rules that sampled rows meet, for example ``[Inequality("start", "end")]``.
 
+    calibrate : bool, default=False
+        Choose the rows of ``sample`` from four times as many, so that levels of discrete columns
+        and missing cells have their shares in the training table. Left out where rows are
+        rejected: with conditions, clauses, and constraints not kept by construction.
+
     epoch_callback : callable or None, default=None
         Called with an ``EpochInfo`` after every epoch.
 
@@ -97,11 +113,15 @@ class CTGAN(BaseTabularGAN):
         Rows a step, an even multiple of ``pac``; lowered where the table has fewer rows. None is
         500 as published with ``preset="reference"``, and 100 otherwise: more steps an epoch.
 
-    lr : float, default=2e-4
-        Learning rate of the generator.
+    lr : float or None, default=None
+        Learning rate of the generator. None: 5e-4 ("tuned") or 2e-4 ("reference").
 
     critic_lr : float or None, default=None
         Learning rate of the critic. None: 5e-4 ("tuned") or ``lr`` ("reference").
+
+    lr_schedule : {"constant", "cosine"}, default="constant"
+        "cosine": from epoch to epoch learning rates fall along half a cosine, which ends at zero
+        after ``max_epochs``.
 
     weight_decay : float, default=1e-6
         Weight decay of the generator.
@@ -177,7 +197,8 @@ class CTGAN(BaseTabularGAN):
 
     history_ : pandas DataFrame of shape (n_iter_, n_columns)
         One row an epoch: ``train_loss`` of the generator, ``train_critic_loss`` without the
-        penalty, ``train_reconstruction_loss`` of the conditions.
+        penalty, ``train_reconstruction_loss`` of the conditions; where asked for, also
+        ``train_information_loss``, ``train_target_loss``, and the learning rate ``lr``.
 
     best_epoch_ : int
         Epoch whose weights were kept; only with early stopping.
@@ -235,11 +256,14 @@ class CTGAN(BaseTabularGAN):
         *,
         generator_hidden=(256, 256),
         critic_hidden=(256, 256),
-        pac=10,
+        pac=None,
         n_critic=None,
         log_frequency=True,
         gradient_penalty=10.0,
         reconstruction_weight=1.0,
+        auxiliary=(),
+        auxiliary_weight=1.0,
+        target=None,
         tau=0.2,
         leaky_slope=0.2,
         critic_dropout=None,
@@ -250,11 +274,13 @@ class CTGAN(BaseTabularGAN):
         weight_threshold=0.005,
         spike_threshold=0.02,
         constraints=None,
+        calibrate=False,
         epoch_callback=None,
         max_epochs=300,
         batch_size=None,
-        lr=2e-4,
+        lr=None,
         critic_lr=None,
+        lr_schedule="constant",
         weight_decay=1e-6,
         critic_weight_decay=1e-6,
         betas=(0.5, 0.9),
@@ -282,6 +308,9 @@ class CTGAN(BaseTabularGAN):
         self.log_frequency = log_frequency
         self.gradient_penalty = gradient_penalty
         self.reconstruction_weight = reconstruction_weight
+        self.auxiliary = auxiliary
+        self.auxiliary_weight = auxiliary_weight
+        self.target = target
         self.tau = tau
         self.leaky_slope = leaky_slope
         self.critic_dropout = critic_dropout
@@ -292,11 +321,13 @@ class CTGAN(BaseTabularGAN):
         self.weight_threshold = weight_threshold
         self.spike_threshold = spike_threshold
         self.constraints = constraints
+        self.calibrate = calibrate
         self.epoch_callback = epoch_callback
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
         self.critic_lr = critic_lr
+        self.lr_schedule = lr_schedule
         self.weight_decay = weight_decay
         self.critic_weight_decay = critic_weight_decay
         self.betas = betas

@@ -8,7 +8,7 @@ of the margin, so that every token has a probability.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,8 @@ class ColumnTokens:
 
     Attributes
     ----------
-    cells : CellColumn
-        The cells as the trees see them.
+    cells : CellColumn or None
+        The cells as the trees see them; None once these are grown.
 
     tokens : ndarray of int of shape (n_rows,)
         Token of every cell: levels or spikes first, then intervals in ascending order.
@@ -47,7 +47,7 @@ class ColumnTokens:
         columns without intervals.
     """
 
-    cells: CellColumn
+    cells: CellColumn | None
     tokens: np.ndarray
     n_tokens: int
     shares: np.ndarray | None = None
@@ -120,7 +120,8 @@ class TokenForest:
 
     def __init__(self, columns: Sequence[ColumnTokens], seed: int, *, n_trees: int = 10):
         cells = [column.cells for column in columns]
-        self._columns = list(columns)
+        # The trees hand out tokens: the cells they were grown on are not kept.
+        self._columns = [replace(column, cells=None) for column in columns]
         self._forests = [
             DonorForest(n_trees=n_trees, **_SETTINGS).fit(cells[:j], cells[j], child)
             if columns[j].n_tokens

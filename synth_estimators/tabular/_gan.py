@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from synth_estimators._compat import Interval
 from synth_estimators._neural import _OPTIMIZERS
@@ -18,7 +19,7 @@ from synth_estimators.tabular._base import (
     EpochInfo,
     compact_rows,
 )
-from synth_estimators.tabular._tvae import silent_levels, span_shares
+from synth_estimators.tabular._spans import silent_levels, span_shares
 
 __all__ = ["GAN_CONSTRAINTS", "BaseTabularGAN"]
 
@@ -31,7 +32,8 @@ GAN_CONSTRAINTS: dict[str, Any] = {
     **TABULAR_CONSTRAINTS,
     "generator_hidden": [tuple, list],
     "critic_hidden": [tuple, list],
-    "pac": [_COUNT],
+    "pac": [_COUNT, None],
+    "lr": [_POSITIVE, None],
     "batch_size": [_COUNT, None],
     "n_critic": [_COUNT, None],
     "log_frequency": ["boolean"],
@@ -43,23 +45,33 @@ GAN_CONSTRAINTS: dict[str, Any] = {
     "average_decay": [Interval(Real, 0, 1, closed="left"), None],
     "critic_lr": [_POSITIVE, None],
     "critic_weight_decay": [_NOT_NEGATIVE],
+    "auxiliary": [tuple, list],
+    "auxiliary_weight": [_NOT_NEGATIVE],
+    "target": "no_validation",
     "betas": [tuple, list],
 }
+
+_AUXILIARY = ("information", "target")
+_PREDICTOR_LR = 1e-3
 
 # What a preset says where a parameter is None.
 _PRESETS: dict[str, dict[str, Any]] = {
     "reference": {
+        "pac": 10,
         "batch_size": 500,
         "n_critic": 1,
+        "lr": 2e-4,
         "critic_lr": None,
         "critic_dropout": 0.5,
         "average_decay": 0.0,
     },
     "tuned": {
+        "pac": 1,
         "batch_size": 100,
         "n_critic": 2,
+        "lr": 5e-4,
         "critic_lr": 5e-4,
-        "critic_dropout": 0.5,
+        "critic_dropout": 0.2,
         "average_decay": 0.999,
     },
 }
@@ -73,16 +85,23 @@ class BaseTabularGAN(BaseTabularGenerator):
         "generator_hidden",
         "critic_hidden",
         "pac",
+        "preset",
         "constraints",
+        "auxiliary",
+        "target",
     )
 
     conditional_vector_type = "single_discrete"
     condition_mask = False
+    _collapse_advice = "Train for more epochs, lower critic_lr, use a larger pac, or try TabularAR."
 
     def _preset(self, name):
         """Value of a parameter that the preset decides when it is None."""
         value = getattr(self, name)
         return _PRESETS[self.preset][name] if value is None else value
+
+    def _learning_rate(self):
+        return float(self._preset("lr"))
 
     def _critic_lr(self):
         lr = self._preset("critic_lr")
@@ -97,9 +116,20 @@ class BaseTabularGAN(BaseTabularGenerator):
             ):
                 raise ValueError(f"{name} must hold positive integers, got {widths!r}.")
         self._check_batch_size()
+        self._check_auxiliary()
         betas = tuple(self.betas)
         if len(betas) != 2 or not all(isinstance(b, Real) and 0 <= b < 1 for b in betas):
             raise ValueError(f"betas must be two numbers from 0 to below 1, got {self.betas!r}.")
+
+    def _check_auxiliary(self):
+        unknown = [name for name in self.auxiliary if name not in _AUXILIARY]
+        if unknown:
+            raise ValueError(f"auxiliary must hold some of {_AUXILIARY}, got {self.auxiliary!r}.")
+        if ("target" in self.auxiliary) != (self.target is not None):
+            raise ValueError(
+                "auxiliary=('target',) and target, the label of a column, go together; got "
+                f"auxiliary={self.auxiliary!r} and target={self.target!r}."
+            )
 
     def _check_batch_size(self):
         if self.batch_size is None:
@@ -109,10 +139,11 @@ class BaseTabularGAN(BaseTabularGenerator):
                 f"batch_size must be divisible by 2, got {self.batch_size!r}; use "
                 f"{self.batch_size + 1} or {max(2, self.batch_size - 1)}."
             )
-        if self.batch_size % self.pac:
+        pac = self._preset("pac")
+        if self.batch_size % pac:
             raise ValueError(
                 f"batch_size must be divisible by pac, got batch_size={self.batch_size!r} and "
-                f"pac={self.pac!r}; use pac=1 or a multiple of {self.pac}."
+                f"pac={pac!r}; use pac=1 or a multiple of {pac}."
             )
 
     # Networks
@@ -135,7 +166,7 @@ class BaseTabularGAN(BaseTabularGenerator):
             "optimizer_critic": getattr(torch.optim, _OPTIMIZERS[self.optimizer]),
             "optimizer__weight_decay": float(self.weight_decay),
             "optimizer_critic__weight_decay": float(self.critic_weight_decay),
-            "lr": float(self.lr),
+            "lr": self._learning_rate(),
             "lr_critic": self._critic_lr(),
             "n_critic": int(self._preset("n_critic")),
             "gradient_penalty": float(self.gradient_penalty),
@@ -150,6 +181,7 @@ class BaseTabularGAN(BaseTabularGenerator):
             "callbacks": copy.deepcopy(self.callbacks) or [],
             **{f"module__{name}": value for name, value in module_params.items()},
             **{f"critic__{name}": value for name, value in self._critic_params.items()},
+            **self._auxiliary_settings(),
         }
         if self.optimizer in ("adam", "adamw"):
             betas = tuple(float(beta) for beta in self.betas)
@@ -157,6 +189,40 @@ class BaseTabularGAN(BaseTabularGenerator):
         net = TabularGANEngine(**{**settings, **(self.net_params or {})})
         net.initialize()
         return net
+
+    def _auxiliary_settings(self):
+        """Further losses, and the network that one of them needs."""
+        if not self.auxiliary:
+            return {}
+        names = tuple(dict.fromkeys(self.auxiliary))
+        settings = {"auxiliary": names, "auxiliary_weight": float(self.auxiliary_weight)}
+        if "target" in names:
+            from synth_estimators._networks.tabular_auxiliary import TargetPredictor
+
+            params = self._predictor_params()
+            settings |= {f"predictor__{name}": value for name, value in params.items()}
+            settings |= {"predictor": TargetPredictor, "optimizer_predictor__lr": _PREDICTOR_LR}
+        return settings
+
+    def _predictor_params(self):
+        layout, labels = self.encoder_.layout_, self._model_labels
+        if self.target not in labels or len(labels) < 2:
+            raise ValueError(
+                f"target={self.target!r} is no column that can be predicted from others; the model "
+                f"learns the columns {labels}."
+            )
+        spans = layout.spans_of(labels.index(self.target))
+        widths = {
+            kind: tuple(span.width for span in spans if span.kind == kind)
+            for kind in ("scalar", "binary", "one_hot")
+        }
+        return {
+            "width": layout.width,
+            "places": tuple(k for span in spans for k in range(span.start, span.stop)),
+            "n_scalars": sum(widths["scalar"]),
+            "bit_widths": widths["binary"],
+            "level_widths": widths["one_hot"],
+        }
 
     def _start_net(self, codes, batch_size):
         layout = self.encoder_.layout_
@@ -187,7 +253,7 @@ class BaseTabularGAN(BaseTabularGenerator):
             "width": layout.width,
             "n_conditions": n_conditions,
             "hidden": tuple(int(width) for width in self.critic_hidden),
-            "pac": int(self.pac),
+            "pac": int(self._preset("pac")),
             "slope": float(self.leaky_slope),
             "dropout": float(self._preset("critic_dropout")),
         }
@@ -203,23 +269,24 @@ class BaseTabularGAN(BaseTabularGenerator):
         net, lr = self.net_, self._critic_lr()
         net.set_params(lr_critic=lr)
         for group in net.optimizer_critic_.param_groups:
-            group["lr"] = float(self.lr) if lr is None else lr
+            group["lr"] = self._learning_rate() if lr is None else lr
             group["weight_decay"] = float(self.critic_weight_decay)
         net.n_critic = int(self._preset("n_critic"))
         net.gradient_penalty = float(self.gradient_penalty)
         net.reconstruction_weight = float(self.reconstruction_weight)
+        net.auxiliary_weight = float(self.auxiliary_weight)
 
     # Training
 
     def _gan_batch_size(self, n_rows):
         """Rows a step: a multiple of ``pac``, drawn with replacement where there are few."""
-        wanted = int(self._preset("batch_size"))
+        wanted, pac = int(self._preset("batch_size")), int(self._preset("pac"))
         if self.batch_size is None:
-            step = math.lcm(2, int(self.pac))
+            step = math.lcm(2, pac)
             wanted = max(wanted // step, 1) * step
         if n_rows >= wanted:
             return wanted
-        return max(n_rows // self.pac, 2) * int(self.pac)
+        return max(n_rows // pac, 2) * pac
 
     def _training_rows(self, codes):
         """Dataset that draws rows together with conditions."""
@@ -266,6 +333,63 @@ class BaseTabularGAN(BaseTabularGenerator):
             round(losses[1], 4),
             float(record["train_reconstruction_loss"]),
         )
+
+    # Files
+
+    def save_weights(self, path: Any) -> None:
+        """Write the fitted model, with its critic, as ``path.safetensors`` and ``path.json``.
+
+        Nothing in the two files is executable; ``load_weights`` never unpickles.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File name without suffix.
+        """
+        check_is_fitted(self)
+        net = self.net_
+        opponents = {name: getattr(net, f"{name}_") for name in net._modules if name != "module"}
+        self._opponents = {
+            name: {key: value.detach().cpu().numpy() for key, value in part.state_dict().items()}
+            for name, part in opponents.items()
+        }
+        self._steps_taken = (net.steps_, net.critic_steps_)
+        try:
+            super().save_weights(path)
+        finally:
+            del self._opponents, self._steps_taken
+
+    def load_weights(self, path: Any) -> BaseTabularGAN:
+        """Restore a model written by ``save_weights`` into this estimator, critic included.
+
+        Training goes on from there with ``warm_start=True``; only the moments of the optimizers
+        start anew.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File name without suffix.
+
+        Returns
+        -------
+        self : fitted estimator
+            With the parameters of the saved model.
+
+        Raises
+        ------
+        ValueError
+            When the files hold another class, are damaged or come from a newer version.
+        """
+        import torch
+
+        super().load_weights(path)
+        net = self.net_
+        for name, state in vars(self).pop("_opponents", {}).items():
+            part = getattr(net, f"{name}_")
+            part.load_state_dict({key: torch.as_tensor(value) for key, value in state.items()})
+        net.steps_, net.critic_steps_ = vars(self).pop("_steps_taken", (0, 0))
+        net.settled_ = net.steps_
+        return self
 
     # Draws
 

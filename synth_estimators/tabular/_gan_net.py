@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from contextlib import ExitStack
+from typing import Any
 
 import torch
 
@@ -12,6 +13,7 @@ from synth_estimators._engine import AdversarialEngine
 from synth_estimators._engine._adam import AdamSteps
 from synth_estimators._engine._adversarial import _without_gradients
 from synth_estimators._engine._net import clear_gradients
+from synth_estimators._networks.tabular_auxiliary import moment_distance
 from synth_estimators.tabular._condition_vectors import _ConditionedRows
 
 __all__ = ["DivergedError", "TabularGANEngine"]
@@ -58,6 +60,19 @@ class TabularGANEngine(AdversarialEngine):
     average_decay : float, default=0.0
         Decay of the running average of the generator's weights.
 
+    auxiliary : sequence of {"information", "target"}, default=()
+        Further losses of the generator. "target" is that of the predictor.
+
+    auxiliary_weight : float, default=1.0
+        Weight of these losses.
+
+    predictor : torch.nn.Module class or None, default=None
+        ``predictor(rows)`` gives a loss. It is trained on real rows, one step before each of the
+        generator. ``predictor__<name>`` sets its parameters.
+
+    optimizer_predictor : class, default=torch.optim.Adam
+        Optimizer of the predictor. ``optimizer_predictor__<name>`` sets its parameters.
+
     **kwargs : dict
         Those of ``AdversarialEngine``.
 
@@ -66,8 +81,6 @@ class TabularGANEngine(AdversarialEngine):
     steps_ : int
         Generator steps taken.
     """
-
-    extra_losses: ClassVar[tuple[str, ...]] = ("critic_loss", "reconstruction_loss")
 
     steps_ = 0
     settled_ = 0
@@ -79,12 +92,34 @@ class TabularGANEngine(AdversarialEngine):
         gradient_penalty: float = 10.0,
         reconstruction_weight: float = 1.0,
         average_decay: float = 0.0,
+        auxiliary: Any = (),
+        auxiliary_weight: float = 1.0,
+        predictor: Any = None,
+        optimizer_predictor: Any = torch.optim.Adam,
         **kwargs: Any,
     ) -> None:
+        # Before skorch's constructor: afterwards it takes modules for components of the net.
+        self.predictor = predictor
+        self.optimizer_predictor = optimizer_predictor
+        self.auxiliary = auxiliary
         super().__init__(*args, **kwargs)
         self.gradient_penalty = gradient_penalty
         self.reconstruction_weight = reconstruction_weight
         self.average_decay = average_decay
+        self.auxiliary_weight = auxiliary_weight
+
+    @property
+    def extra_losses(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Further entries of a training step that the history records."""
+        return ("critic_loss", "reconstruction_loss", *(f"{name}_loss" for name in self.auxiliary))
+
+    def initialize_module(self) -> TabularGANEngine:
+        """Create generator, critic and, where there is one, predictor."""
+        super().initialize_module()
+        if self.predictor is not None:
+            params = self.get_params_for("predictor")
+            self.predictor_ = self.initialized_instance(self.predictor, params)
+        return self
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Draw batches from a dataset that brings conditions."""
@@ -93,8 +128,11 @@ class TabularGANEngine(AdversarialEngine):
         return super().get_iterator(dataset, training=training)
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> TabularGANEngine:
-        """Create both optimizers and start counting steps."""
+        """Create the optimizers and start counting steps."""
         super().initialize_optimizer(triggered_directly)
+        if self.predictor is not None:
+            parameters = self.predictor_.named_parameters()
+            self.optimizer_predictor_ = self._new_optimizer("optimizer_predictor", parameters)
         self.steps_ = self.settled_ = 0
         return self
 
@@ -116,7 +154,8 @@ class TabularGANEngine(AdversarialEngine):
         self.__dict__.pop("_finite", None)
 
     def _weights(self):
-        return [x for part in (self.module_, self.critic_) for x in part.state_dict().values()]
+        parts = [getattr(self, f"{name}_") for name in self._modules]
+        return [tensor for part in parts for tensor in part.state_dict().values()]
 
     def _remember(self):
         kept = self.__dict__.get("_finite")
@@ -129,11 +168,11 @@ class TabularGANEngine(AdversarialEngine):
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
     ) -> None:
-        """Go through the batches once, with the quick steps of both optimizers."""
+        """Go through the batches once, with the quick steps of all optimizers."""
         if self.batch_events_ or not training:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
             return
-        optimizers = (self.optimizer_, self.optimizer_critic_)
+        optimizers = [getattr(self, f"{name}_") for name in self._optimizers]
         quick = {id(optimizer): AdamSteps(optimizer) for optimizer in optimizers}
         self.__dict__["_quick_steps"] = quick
         try:
@@ -163,17 +202,13 @@ class TabularGANEngine(AdversarialEngine):
             self.latest_loss_ = self._generator_step(batch)
         elif self.latest_loss_ is None:
             with torch.no_grad():
-                self.latest_loss_ = self._generator_losses(batch[3], len(batch[0]))
-        loss, reconstruction_loss = self.latest_loss_
+                self.latest_loss_ = self._generator_losses(batch)
+        loss, *others = self.latest_loss_
+        extra = dict(zip(self.extra_losses, (critic_loss, *others), strict=True))
         if self.batch_events_ and self.history and self.history[-1, "batches"]:
-            self.history.record_batch("train_critic_loss", critic_loss.item())
-            self.history.record_batch("train_reconstruction_loss", reconstruction_loss.item())
-        return {
-            "loss": loss,
-            "critic_loss": critic_loss,
-            "reconstruction_loss": reconstruction_loss,
-            "y_pred": fake,
-        }
+            for name, value in extra.items():
+                self.history.record_batch(f"train_{name}", value.item())
+        return {"loss": loss, **extra, "y_pred": fake}
 
     def _critic_step(self, batch):
         compact, on_real, on_fake, _ = batch
@@ -188,25 +223,47 @@ class TabularGANEngine(AdversarialEngine):
         # As in the published programs, the loss that is told leaves the penalty out.
         return gap.detach(), fake
 
-    def _generator_losses(self, wanted, n_rows):
-        module = self.module_
+    def _generator_losses(self, batch):
+        compact, wanted = batch[0], batch[3]
+        n_rows, module = len(compact), self.module_
         condition = module.condition(wanted)
         raw = module.raw(self.draw_noise(n_rows), condition)
-        loss = -self.critic_(module.activate(raw), condition).mean()
-        if condition is None:
-            return loss, torch.zeros_like(loss)
-        tie = module.condition_losses(raw, wanted, condition).mean()
-        return loss + self.reconstruction_weight * tie, tie
+        fake = module.activate(raw)
+        loss = -self.critic_(fake, condition).mean()
+        tie = torch.zeros_like(loss)
+        if condition is not None:
+            tie = module.condition_losses(raw, wanted, condition).mean()
+            loss = loss + self.reconstruction_weight * tie
+        extra = [self._auxiliary_loss(name, compact, fake) for name in self.auxiliary]
+        for value in extra:
+            loss = loss + self.auxiliary_weight * value
+        return loss, tie, *extra
+
+    def _auxiliary_loss(self, name, compact, fake):
+        if name == "target":
+            return self.predictor_(fake)
+        with torch.no_grad():
+            real = self.module_.expand(compact)
+        return moment_distance(real, fake)
+
+    def _predictor_step(self, batch):
+        with torch.no_grad():
+            real = self.module_.expand(batch[0])
+        self._step(self.optimizer_predictor_, self.predictor_(real), batch)
 
     def _generator_step(self, batch):
-        with _without_gradients(self.critic_):
-            loss, tie = self._generator_losses(batch[3], len(batch[0]))
-            self._step(self.optimizer_, loss, batch)
+        with ExitStack() as stack:
+            stack.enter_context(_without_gradients(self.critic_))
+            if self.predictor is not None:
+                self._predictor_step(batch)
+                stack.enter_context(_without_gradients(self.predictor_))
+            losses = self._generator_losses(batch)
+            self._step(self.optimizer_, losses[0], batch)
         self.steps_ += 1
         if self.average_decay:
             latest = self.steps_ / (self.steps_ + _WARM_UP - 1)
             self.module_.average_weights(min(self.average_decay, latest))
-        return loss.detach(), tie.detach()
+        return tuple(loss.detach() for loss in losses)
 
     def settle(self, rows: Any) -> None:
         """Bring the normalisation of the averaged weights up to date; draws from ``rows``."""

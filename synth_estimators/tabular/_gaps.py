@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,21 @@ import pandas as pd
 
 from synth_estimators.preprocessing._numbers import NumberColumn
 
-__all__ = ["Gap", "numbers_of", "replaced"]
+__all__ = ["Gap", "free_label", "numbers_of", "replaced"]
+
+
+def free_label(label: Any, taken: list) -> Any:
+    """Return a label like ``label`` for a column beside those ``taken``, and add it to them.
+
+    Tables whose labels are no text get a number, since labels of two kinds do not go together.
+    """
+    if not all(isinstance(other, str) for other in taken):
+        numbers = [int(other) for other in taken if isinstance(other, Integral)]
+        label = 1 + max(numbers, default=-1)
+    while label in taken:
+        label += "_"
+    taken.append(label)
+    return label
 
 
 def numbers_of(column: pd.Series) -> np.ndarray:

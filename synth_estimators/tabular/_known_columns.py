@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from synth_estimators._validation import check_request_length
+from synth_estimators._validation import check_request_length, from_polars, is_polars
 from synth_estimators.preprocessing._columns import is_discrete_dtype
 from synth_estimators.preprocessing._numbers import NumberColumn, nanoseconds
 
-__all__ = ["KnownColumns", "refuse_unknown_columns"]
+__all__ = ["KnownColumns", "refuse_unknown_columns", "truth_values"]
 
 _LISTED = 10
 
@@ -27,9 +28,22 @@ def refuse_unknown_columns(labels: Any, known: list, *, what: str) -> None:
         )
 
 
+def truth_values(verdict: Any, *, missing: bool) -> np.ndarray:
+    """Verdicts on rows as an array; of nullable booleans the missing ones become ``missing``."""
+    dtype = getattr(verdict, "dtype", None)
+    if isinstance(dtype, pd.api.extensions.ExtensionDtype) and pd.api.types.is_bool_dtype(dtype):
+        verdict = pd.array(verdict, dtype="boolean").fillna(missing).to_numpy(dtype=bool)
+    return np.asarray(verdict)
+
+
 def _key(value):
     """Missing cells of all kinds are one level."""
-    return None if pd.isna(value) else value
+    return None if np.ndim(value) == 0 and pd.isna(value) else value
+
+
+def _number(value):
+    """A float, or an int that floats may be too coarse for."""
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 class KnownColumn:
@@ -38,6 +52,7 @@ class KnownColumn:
     def __init__(self, column: pd.Series, *, discrete: bool):
         self.dtype = column.dtype
         self.has_missing = bool(column.isna().any())
+        self.has_values = bool(column.notna().any())
         self.spread = 0.0
         if discrete:
             self.kind = "level"
@@ -85,6 +100,11 @@ class KnownColumn:
                 f"Column {label!r} was never missing during fit, so rows with a missing cell there "
                 "cannot be asked for; leave it out of the conditions."
             )
+        if not (self.has_values or missing.all()):
+            raise ValueError(
+                f"Column {label!r} was missing in all rows during fit, so "
+                f"{column[~missing].iloc[0]!r} cannot be asked for; leave it out of the conditions."
+            )
         if self.kind == "level":
             return self._read_levels(column, label)
         return self._read_numbers(column, missing, label, in_range)
@@ -107,35 +127,19 @@ class KnownColumn:
         return pd.Series(taken, dtype=self.dtype)
 
     def _read_numbers(self, column, missing, label, in_range):
-        try:
-            if self.kind == "time":
-                values = pd.to_datetime(column)
-                zone = getattr(self.dtype, "tz", None)
-                if zone is not None and values.dt.tz is None:
-                    values = values.dt.tz_localize(zone)
-                elif zone is not None:
-                    values = values.dt.tz_convert(zone)
-            elif self.kind == "duration":
-                values = pd.to_timedelta(column)
-            else:
-                values = pd.Series(
-                    [np.nan if m else float(v) for v, m in zip(column, missing, strict=True)]
-                )
-            numbers = self.codes(values)
-        except (TypeError, ValueError, OverflowError) as exc:
-            what = {"time": "a date", "duration": "a duration"}.get(self.kind, "a number")
-            bad = column[~missing].iloc[0]
-            raise ValueError(
-                f"Column {label!r} needs {what} in conditions, got {bad!r}: {exc}."
-            ) from exc
-        known = numbers[~missing]
-        if np.isinf(known).any():
-            raise ValueError(f"Column {label!r} needs finite numbers in conditions.")
-        if self.kind == "integer" and (known != np.rint(known)).any():
-            bad = float(known[known != np.rint(known)][0])
-            raise ValueError(
-                f"Column {label!r} holds whole numbers, but the conditions ask for {bad!r}."
-            )
+        cells = [
+            None if gap else self._parsed(value, label)
+            for value, gap in zip(column, missing, strict=True)
+        ]
+        if self.kind in ("time", "duration"):
+            values = pd.Series(cells, dtype=self.dtype)
+        else:
+            self._check_finite(cells, label)
+            values = pd.Series([pd.NA if cell is None else cell for cell in cells], dtype=object)
+            if not isinstance(self.dtype, pd.api.extensions.ExtensionDtype):
+                values = values.where(~missing, np.nan)
+            values = values.astype(self.dtype)
+        known = self.codes(values)[~missing]
         outside = (known < self.low) | (known > self.high)
         if in_range and outside.any():
             low, high = self.numbers.restore(np.array([self.low, self.high]))
@@ -144,7 +148,50 @@ class KnownColumn:
                 f"is outside the range seen during fit, {low} to {high}; ask for a value "
                 "within it."
             )
-        return values.astype(self.dtype)
+        return values
+
+    def _parsed(self, value, label):
+        """One wanted cell as a number, a date in the zone of the column, or a duration."""
+        try:
+            if self.kind == "time":
+                return self._moment(value)
+            return pd.Timedelta(value) if self.kind == "duration" else _number(value)
+        except (TypeError, ValueError, OverflowError) as exc:
+            what = {"time": "a date", "duration": "a duration"}.get(self.kind, "a number")
+            raise ValueError(
+                f"Column {label!r} needs {what} in conditions, got {value!r}: {exc}."
+            ) from exc
+
+    def _moment(self, value):
+        moment = pd.Timestamp(value)
+        zone = getattr(self.dtype, "tz", None)
+        if zone is None and moment.tzinfo is not None:
+            raise ValueError("the dates of the column have no time zone, this one has")
+        if zone is None:
+            return moment
+        if moment.tzinfo is None:
+            return moment.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+        return moment.tz_convert(zone)
+
+    def _check_finite(self, cells, label):
+        whole = self.kind == "integer"
+        limits = np.iinfo(getattr(self.dtype, "numpy_dtype", self.dtype)) if whole else None
+        for cell in cells:
+            if cell is None:
+                continue
+            if not np.isfinite(float(cell)):
+                raise ValueError(f"Column {label!r} needs finite numbers in conditions.")
+            if limits is None:
+                continue
+            if cell != int(cell):
+                raise ValueError(
+                    f"Column {label!r} holds whole numbers, but the conditions ask for {cell!r}."
+                )
+            if not limits.min <= cell <= limits.max:
+                raise ValueError(
+                    f"Column {label!r} of type {self.dtype} cannot hold {cell!r}, which the "
+                    f"conditions ask for; ask for a value from {limits.min} to {limits.max}."
+                )
 
     def filler(self) -> Any:
         """One plausible cell that belongs to no row in particular."""
@@ -185,13 +232,17 @@ class KnownColumns:
 
         Parameters
         ----------
-        conditions : mapping or pandas DataFrame
+        conditions : mapping, pandas DataFrame or polars DataFrame
             Column -> value for all rows, or one value a row.
 
         n_samples : int or None
             Number of rows; None takes that of the data frame.
         """
+        conditions = from_polars(conditions) if is_polars(conditions) else conditions
         if isinstance(conditions, pd.DataFrame):
+            if not conditions.columns.is_unique:
+                repeated = conditions.columns[conditions.columns.duplicated()][0]
+                raise ValueError(f"conditions has two columns called {repeated!r}; leave one out.")
             if n_samples is not None and len(conditions) != n_samples:
                 raise ValueError(
                     f"conditions has {len(conditions)} rows but n_samples={n_samples}; pass one "

@@ -70,6 +70,9 @@ class ModelledColumnsMixin(_Base):
     def _wrap(self, rows):
         return super()._wrap(self._with_key(rows, 0))
 
+    def _for_file(self, rows: Any, start: int) -> Any:
+        return self._with_key(rows, start)
+
     def _iterate(
         self, n_samples: int, chunk_size: int, random_state: Any, request: dict[str, Any]
     ) -> Iterator[Any]:

@@ -36,7 +36,7 @@ class TableQuality:
 
     def __init__(self, real: pd.DataFrame, known: KnownColumns) -> None:
         self.known = known
-        values = self._values(real)
+        values = self.values(real)
         self.numeric = [known.levels(label) is None for label in known.labels]
         self.edges = [
             np.unique(np.nanquantile(column, np.linspace(0, 1, _N_BINS + 1)[1:-1]))
@@ -51,12 +51,13 @@ class TableQuality:
             pairs = [pairs[k] for k in np.sort(chosen)]
         self.pairs = pairs
         self.real = values
-        self.bins = self._binned(values)
+        self.bins = self.binned(values)
 
-    def _values(self, frame):
+    def values(self, frame: pd.DataFrame) -> list[np.ndarray]:
+        """Columns of a table as floats that compare; missing is NaN."""
         return [self.known.codes(frame[label], label) for label in self.known.labels]
 
-    def _binned(self, values):
+    def binned(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """Small whole numbers: bins or levels, a missing cell being one of its own."""
         found = []
         for column, edges in zip(values, self.edges, strict=True):
@@ -66,8 +67,8 @@ class TableQuality:
 
     def __call__(self, frame: pd.DataFrame) -> float:
         """Score sampled rows."""
-        values = self._values(frame)
-        bins = self._binned(values)
+        values = self.values(frame)
+        bins = self.binned(values)
         shapes = [
             1.0 - (_ks(a, b) if numeric else _total_variation(p, q))
             for a, b, p, q, numeric in zip(

@@ -75,8 +75,13 @@ class RejectionSampler:
     pooled : bool, default=False
         Candidates do not depend on the request, so each of them is offered to every group.
 
+    finish : callable or None, default=None
+        ``finish(frame, rows)`` returns accepted candidates as they are kept for these requested
+        rows, for example with the wanted values written in.
+
     distinct : callable or None, default=None
-        ``distinct(kept, frame)`` says which candidates may stand beside the rows kept so far.
+        ``distinct(kept, frame)`` says which finished candidates may stand beside the rows kept so
+        far.
 
     Examples
     --------
@@ -98,6 +103,7 @@ class RejectionSampler:
         batch_size: int | None = None,
         groups: np.ndarray | None = None,
         pooled: bool = False,
+        finish: Callable[[pd.DataFrame, np.ndarray], pd.DataFrame] | None = None,
         distinct: Callable[[pd.DataFrame, pd.DataFrame], np.ndarray] | None = None,
     ) -> None:
         self.draw = draw
@@ -106,6 +112,7 @@ class RejectionSampler:
         self.batch_size = batch_size
         self.groups = groups
         self.pooled = pooled
+        self.finish = finish
         self.distinct = distinct
 
     def sample(
@@ -148,16 +155,17 @@ class RejectionSampler:
             fits = np.array(self.accept(frame, rows), dtype=bool)
             if self.distinct is not None and fits.any():
                 passed = np.flatnonzero(fits)
-                allowed = self.distinct(_joined(kept), frame.iloc[passed])
+                allowed = self.distinct(_joined(kept), self._finished(frame, passed, rows[passed]))
                 fits[passed[~np.asarray(allowed)]] = False
             taken, places = _assign(np.flatnonzero(fits), groups[rows], still, groups)
             if self.pooled and len(taken) < len(frame):
                 taken, places = self._offer(frame, taken, places, still, groups, kept)
             report.tries += 1
             report.drawn += len(frame)
-            report.passed += max(int(fits.sum()), len(taken))
+            fits[taken] = True
+            report.passed += int(fits.sum())
             if len(taken):
-                part = frame.iloc[taken].reset_index(drop=True)
+                part = self._finished(frame, taken, places)
                 kept.append(part)
                 filled.append(places)
                 if on_batch is not None:
@@ -170,11 +178,17 @@ class RejectionSampler:
         order = np.argsort(rows, kind="stable")
         return _joined(kept).iloc[order].reset_index(drop=True), rows[order]
 
+    def _finished(self, frame, chosen, rows):
+        part = frame.iloc[chosen].reset_index(drop=True)
+        return part if self.finish is None else self.finish(part, rows)
+
     def _offer(self, frame, taken, places, still, groups, kept):
         """Offer candidates that nobody took to the groups that still lack rows."""
         left = np.setdiff1d(np.arange(len(frame)), taken, assume_unique=True)
         lacking = np.setdiff1d(still, places, assume_unique=True)
         chosen, rows = [taken], [places]
+        if self.distinct is not None:
+            kept = [*kept, self._finished(frame, taken, places)]
         for group in np.unique(groups[lacking]):
             if not len(left):
                 break
@@ -183,9 +197,12 @@ class RejectionSampler:
             candidates = frame.iloc[left]
             fits = left[np.asarray(self.accept(candidates, request), dtype=bool)]
             if self.distinct is not None and len(fits):
-                beside = _joined([*kept, frame.iloc[np.concatenate(chosen)]])
-                fits = fits[np.asarray(self.distinct(beside, frame.iloc[fits]))]
+                same = np.full(len(fits), open_rows[0])
+                allowed = self.distinct(_joined(kept), self._finished(frame, fits, same))
+                fits = fits[np.asarray(allowed)]
             fits = fits[: len(open_rows)]
+            if self.distinct is not None:
+                kept.append(self._finished(frame, fits, open_rows[: len(fits)]))
             chosen.append(fits)
             rows.append(open_rows[: len(fits)])
             left = np.setdiff1d(left, fits, assume_unique=True)

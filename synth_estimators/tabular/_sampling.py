@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from synth_estimators._random import local_rng
 from synth_estimators._validation import check_n_samples, from_polars, is_polars
 from synth_estimators.tabular._conditions import Condition, Where, matches, parse_conditions
 from synth_estimators.tabular._known_columns import refuse_unknown_columns
-from synth_estimators.tabular._rejection import RejectionSampler
+from synth_estimators.tabular._rejection import RejectionSampler, SamplingReport
 
 __all__ = ["ConditionedSamplingMixin"]
 
@@ -29,6 +30,20 @@ def _check_count(n_samples):
         return check_n_samples(n_samples)
     except TypeError as exc:
         raise InvalidParameterError(str(exc)) from exc
+
+
+def _shown(value):
+    """A wanted value as the user would write it."""
+    if pd.isna(value):
+        return "missing"
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _total(reports):
+    """One report of several requests."""
+    return SamplingReport(
+        **{name: sum(vars(report)[name] for report in reports) for name in vars(SamplingReport(0))}
+    )
 
 
 class ConditionedSamplingMixin:
@@ -44,6 +59,8 @@ class ConditionedSamplingMixin:
         _sample_seed: int
         _wrap: Any
         _sample_chunks: Any
+        _chunk_elements: int
+        n_features_in_: int
 
     #: Whether requested values are written into the rows in place of rejection.
     force_conditioning = False
@@ -52,9 +69,29 @@ class ConditionedSamplingMixin:
         """Draw rows in data units; ``wanted`` is None or a table with one row a candidate."""
         raise NotImplementedError(f"{type(self).__name__} must implement _candidates.")
 
+    def _plain_rows(self, n_samples: int, rng: np.random.Generator) -> pd.DataFrame:
+        """Draw rows of which nothing is asked."""
+        return self._candidates(n_samples, rng, None)
+
     def _steers(self, labels: list) -> bool:
         """Whether conditions on these columns change what ``_candidates`` draws."""
         return False
+
+    def _contradictory(self, wanted: pd.DataFrame) -> tuple[np.ndarray, str]:
+        """Which rows of conditions cannot be met whatever is drawn, and what they break."""
+        bad, broken = np.zeros(len(wanted), dtype=bool), ""
+        for rule in self._rules.all:
+            columns = set(rule.read_alone())
+            if rule.compares_rows or not columns or not columns <= set(wanted.columns):
+                continue
+            against = ~np.asarray(rule.is_valid(wanted), dtype=bool)
+            broken = broken or (str(rule) if against.any() else "")
+            bad |= against
+        return bad, broken
+
+    def _for_file(self, rows: pd.DataFrame, start: int) -> pd.DataFrame:
+        """Rows as a file holds them; ``start`` rows came before."""
+        return rows
 
     def sample(
         self,
@@ -75,10 +112,11 @@ class ConditionedSamplingMixin:
         n_samples : int, default=1
             Number of rows, at least 0.
 
-        conditions : mapping or DataFrame with n_samples rows, default=None
+        conditions : mapping, DataFrame with n_samples rows or list of Condition, default=None
             Column -> value for all rows, or one value a row. Columns of any type; a missing value
             asks for a missing cell. Levels and whole numbers are met exactly, floats within
-            ``float_rtol`` and then set to the wanted value.
+            ``float_rtol`` and then set to the wanted value. The entries of a list name the same
+            columns; see ``sample_conditions`` for others.
 
         where : str, callable or list of these, default=None
             Clauses that all rows must meet, such as ``"age>=40"`` or ``"income=>50K"`` (operators
@@ -160,13 +198,27 @@ class ConditionedSamplingMixin:
         Yields
         ------
         X_gen : ndarray or data frame of shape (at most chunk_size, n_features)
-            Independent rows, in the container ``sample`` would return.
+            Independent rows, in the container ``sample`` would return. With a ``Unique`` constraint
+            all of them are drawn before the first chunk.
         """
         check_is_fitted(self)
         clauses = None if where is None else Where.read(where, self._known.labels)
-        return self._sample_chunks(
-            n_samples, chunk_size, random_state, conditions=conditions, where=clauses
-        )
+        if conditions is not None and not isinstance(conditions, dict):
+            conditions = parse_conditions(conditions, self._known, _check_count(n_samples))
+        request = {"conditions": conditions, "where": clauses}
+        chunks = self._sample_chunks(n_samples, chunk_size, random_state, **request)
+        if self._rules.distinct is None:
+            return chunks
+        return self._slices(n_samples, chunk_size, random_state, request)
+
+    def _slices(self, n_samples, chunk_size, random_state, request):
+        """Chunks of rows that were drawn together, since each of them is compared with all."""
+        if chunk_size is None:
+            chunk_size = max(1, self._chunk_elements // max(1, self.n_features_in_))
+        rows = self.sample(n_samples, random_state=random_state, **request)
+        for start in range(0, len(rows), chunk_size):
+            part = rows[start : start + chunk_size]
+            yield part.reset_index(drop=True) if isinstance(part, pd.DataFrame) else part
 
     def sample_conditions(
         self,
@@ -197,23 +249,30 @@ class ConditionedSamplingMixin:
         conditions = [conditions] if isinstance(conditions, Condition) else list(conditions)
         if not all(isinstance(part, Condition) for part in conditions):
             raise TypeError("conditions must be a list of Condition objects.")
+        self._check_options(max_tries, batch_size, float_rtol)
+        write = None if output_file_path is None else self._open_file(output_file_path)
         rng = local_rng(random_state, fallback_seed=self._sample_seed)
         sets = [frozenset(part.column_values) for part in conditions]
         places = np.repeat(np.arange(len(conditions)), [part.num_rows for part in conditions])
         frames, rows = [self._candidates(0, rng, None)], [np.empty(0, dtype=np.intp)]
+        reports, lacking = [], []
         for columns in dict.fromkeys(sets):
             own = [k for k, these in enumerate(sets) if these == columns]
             wanted = parse_conditions([conditions[k] for k in own], self._known, None)
-            frame, filled = self._fulfil(
-                wanted, Where(), len(wanted), rng, max_tries, batch_size, float_rtol
+            frame, filled, report = self._fulfil(
+                wanted, Where(), len(wanted), rng, max_tries, batch_size, float_rtol, beside=frames
             )
             frames.append(frame)
             rows.append(np.flatnonzero(np.isin(places, own))[filled])
+            reports.append(report)
+            lacking += self._asked(wanted, Where(), filled)
+        self.sampling_report_ = _total(reports)
+        self._judge(self.sampling_report_, lacking)
         order = np.argsort(np.concatenate(rows), kind="stable")
         together = pd.concat([part for part in frames if len(part)] or frames, ignore_index=True)
         result = together.iloc[order].reset_index(drop=True)
-        if output_file_path is not None:
-            self._open_file(output_file_path)(result, None)
+        if write is not None:
+            write(result, None)
         return self._wrap(result)
 
     def sample_remaining_columns(
@@ -224,6 +283,7 @@ class ConditionedSamplingMixin:
         max_tries: int = 100,
         batch_size: int | None = None,
         float_rtol: float = 0.01,
+        output_file_path: Any = None,
         random_state: Any = None,
     ) -> Any:
         """Complete rows of which some columns are known.
@@ -237,8 +297,8 @@ class ConditionedSamplingMixin:
             What becomes of rows that were not found: left out with a warning, an error, or the
             best of some candidates with the known values written in.
 
-        max_tries, batch_size, float_rtol, random_state
-            As in ``sample``.
+        max_tries, batch_size, float_rtol, output_file_path, random_state
+            As in ``sample``; the file is written when all is done.
 
         Returns
         -------
@@ -260,11 +320,15 @@ class ConditionedSamplingMixin:
                 f"known must be a data frame of the known columns, got {type(known).__name__}."
             )
         refuse_unknown_columns(known.columns, self._known.labels, what="known")
+        self._check_options(max_tries, batch_size, float_rtol)
+        write = None if output_file_path is None else self._open_file(output_file_path)
         rng = local_rng(random_state, fallback_seed=self._sample_seed)
         wanted = self._known.read(known, None)
-        frame, filled = self._fulfil(
-            wanted, Where(), len(wanted), rng, max_tries, batch_size, float_rtol, quiet=True
+        frame, filled, report = self._fulfil(
+            wanted, Where(), len(wanted), rng, max_tries, batch_size, float_rtol
         )
+        if report is not None:
+            self.sampling_report_ = report
         lacking = np.setdiff1d(np.arange(len(wanted)), filled)
         if len(lacking):
             what = (
@@ -277,11 +341,15 @@ class ConditionedSamplingMixin:
             if on_failure == "warn":
                 warnings.warn(what, stacklevel=2)
             else:
-                forced = self._forced(wanted.iloc[lacking].reset_index(drop=True), rng)
-                frame = pd.concat([frame, forced], ignore_index=True)
-                filled = np.concatenate([filled, lacking])
+                possible = ~self._contradictory(wanted)[0][lacking]
+                for rows in filter(len, (lacking[possible], lacking[~possible])):
+                    forced = self._forced(wanted.iloc[rows].reset_index(drop=True), rng)
+                    frame = pd.concat([frame, forced], ignore_index=True)
+                    filled = np.concatenate([filled, rows])
                 order = np.argsort(filled, kind="stable")
                 frame, filled = frame.iloc[order].reset_index(drop=True), filled[order]
+        if write is not None:
+            write(frame, None)
         result = self._wrap(frame)
         if isinstance(result, pd.DataFrame):
             result.index = known.index[filled]
@@ -300,9 +368,10 @@ class ConditionedSamplingMixin:
         if values:
             more = self._known.read(values, n_samples)
             wanted = more if wanted is None else pd.concat([wanted, more], axis=1)
-        if wanted is not None and wanted.shape[1] == 0:
-            wanted = None
-        frame, _ = self._fulfil(
+        write = None
+        if request.get("output_file_path") is not None:
+            write = self._open_file(request["output_file_path"])
+        frame, filled, report = self._fulfil(
             wanted,
             where,
             n_samples,
@@ -310,8 +379,11 @@ class ConditionedSamplingMixin:
             request.get("max_tries", 100),
             request.get("batch_size"),
             request.get("float_rtol", 0.01),
-            output_file_path=request.get("output_file_path"),
+            write=write,
         )
+        if report is not None:
+            self.sampling_report_ = report
+            self._judge(report, self._asked(wanted, where, filled))
         return frame
 
     def _fulfil(
@@ -324,32 +396,43 @@ class ConditionedSamplingMixin:
         batch_size,
         float_rtol,
         *,
-        output_file_path=None,
-        quiet=False,
+        write=None,
+        beside=(),
     ):
-        """Return rows in data units and the numbers of the requested rows that they fill."""
+        """Return rows in data units, the numbers of the requested rows they fill, and a report.
+
+        The report is None where nothing was asked for. The rows are unlike those of the tables
+        ``beside`` if a rule compares rows.
+        """
         self._check_options(max_tries, batch_size, float_rtol)
-        write = None if output_file_path is None else self._open_file(output_file_path)
+        if wanted is not None and wanted.shape[1] == 0:
+            wanted = None
         free = not (where or self._rules.rejecting)
-        everyone = np.arange(n_samples)
+        report, everyone = None, np.arange(n_samples)
         if n_samples == 0 or (free and wanted is None):
-            frame = self._candidates(n_samples, rng, None)
-        elif free and self.force_conditioning:
+            frame = self._plain_rows(n_samples, rng)
+        elif free and self.force_conditioning and not self._rules.all:
             steered = wanted if self._steers(list(wanted.columns)) else None
             frame = self._known.write(self._candidates(n_samples, rng, steered), wanted)
+            report = SamplingReport(n_samples, n_samples, n_samples, n_samples, tries=1)
         else:
-            return self._rejected(
-                wanted, where, n_samples, rng, max_tries, batch_size, float_rtol, write, quiet
-            )
+            possible = everyone
+            if wanted is not None:
+                possible = np.flatnonzero(~self._contradictory(wanted)[0])
+            if len(possible) < n_samples:
+                wanted = wanted.iloc[possible].reset_index(drop=True)
+            sampler = self._rejection(wanted, where, max_tries, batch_size, float_rtol, beside)
+            frame, filled = sampler.sample(len(possible), rng, on_batch=write)
+            sampler.report.requested = n_samples
+            return frame, possible[filled], sampler.report
         if write is not None:
             write(frame, everyone)
-        return frame, everyone
+        return frame, everyone, report
 
-    def _rejected(
-        self, wanted, where, n_samples, rng, max_tries, batch_size, float_rtol, write, quiet
-    ):
+    def _rejection(self, wanted, where, max_tries, batch_size, float_rtol, beside):
         known, rules = self._known, self._rules
-        steered = wanted is not None and self._steers(list(wanted.columns))
+        whole = wanted is not None and set(wanted.columns) == set(known.labels)
+        steered = whole or (wanted is not None and self._steers(list(wanted.columns)))
         groups = None
         if wanted is not None:
             by = [wanted[label] for label in wanted.columns]
@@ -358,15 +441,14 @@ class ConditionedSamplingMixin:
 
         def draw(rows, rng):
             goal = wanted.iloc[rows].reset_index(drop=True) if steered else None
-            return self._candidates(len(rows), rng, goal)
+            return goal[known.labels] if whole else self._candidates(len(rows), rng, goal)
 
         def accept(frame, rows):
             met = np.ones(len(frame), dtype=bool)
             if wanted is not None:
-                goal = wanted.iloc[rows]
                 if not self.force_conditioning:
-                    met &= matches(frame, goal, float_rtol, known)
-                frame = known.write(frame, goal)
+                    met &= matches(frame, wanted.iloc[rows], float_rtol, known)
+                frame = finish(frame, rows)
             some = np.flatnonzero(met)
             part = frame.iloc[some]
             met[some] = where(part)
@@ -374,65 +456,82 @@ class ConditionedSamplingMixin:
             met[some] = rules.is_valid(frame.iloc[some])
             return met
 
-        def written(frame, rows):
+        def finish(frame, rows):
             return frame if wanted is None else known.write(frame, wanted.iloc[rows])
 
-        sampler = RejectionSampler(
+        def distinct(kept, frame):
+            parts = [part for part in (*beside, kept) if len(part)]
+            return rules.distinct(pd.concat(parts) if parts else kept, frame)
+
+        return RejectionSampler(
             draw,
             accept,
             max_tries=max_tries,
             batch_size=batch_size,
             groups=groups,
             pooled=wanted is not None and not steered,
-            distinct=rules.distinct,
+            finish=finish,
+            distinct=None if rules.distinct is None else distinct,
         )
-        on_batch = None
-        if write is not None:
 
-            def on_batch(frame, rows):
-                write(written(frame, rows), rows)
+    def _asked(self, wanted, where, filled):
+        """What was asked of the rows that were not found, in words; at most two kinds of rows."""
+        common = [str(clause) for clause in where.clauses]
+        common += ["a callable"] * len(where.predicates)
+        common += [str(rule) for rule in self._rules.rejecting]
+        if wanted is None:
+            return [", ".join(common)]
+        lacking = wanted.drop(index=wanted.index[filled]).drop_duplicates().head(2)
+        bad, broken = self._contradictory(lacking)
+        cells = lacking.astype(object).to_numpy()
+        rows = [
+            [f"{name}={_shown(value)}" for name, value in zip(lacking.columns, row, strict=True)]
+            for row in cells
+        ]
+        return [
+            ", ".join(row) + f" (which break {broken})" if wrong else ", ".join([*row, *common])
+            for row, wrong in zip(rows, bad, strict=True)
+        ]
 
-        frame, filled = sampler.sample(n_samples, rng, on_batch=on_batch)
-        self.sampling_report_ = sampler.report
-        if not quiet:
-            self._judge(sampler.report, wanted, where)
-        return written(frame, filled), filled
-
-    def _judge(self, report, wanted, where):
+    def _judge(self, report, lacking):
         if report.accepted == report.requested:
             return
-        asked = [] if wanted is None else [f"{k}={v!r}" for k, v in wanted.iloc[0].items()]
-        asked += [str(clause) for clause in where.clauses]
-        asked += ["a callable"] * len(where.predicates)
-        asked += [str(rule) for rule in self._rules.rejecting]
-        what = ", ".join(asked) + (
-            ", …" if wanted is not None and len(wanted.drop_duplicates()) > 1 else ""
-        )
+        what = lacking[0] + (", …" if len(lacking) > 1 else "")
         advice = (
             "Raise max_tries or float_rtol, ask for values that are more frequent in the training "
             "table, or leave a condition out."
         )
+        if report.drawn == 0:
+            raise ValueError(
+                f"Unable to sample any rows with {what}; ask for values that go together, or leave "
+                "a condition out."
+            )
         if report.accepted == 0:
             raise ValueError(
                 f"Unable to sample any rows with {what}: none of {report.drawn} rows drawn in "
                 f"{report.tries} tries met the request. {advice}"
             )
         warnings.warn(
-            f"Only {report.accepted} of {report.requested} rows with {what} were found among "
-            f"{report.drawn} rows drawn in {report.tries} tries. {advice}",
+            f"Only {report.accepted} of {report.requested} rows were found among {report.drawn} "
+            f"rows drawn in {report.tries} tries; lacking are those with {what}. {advice}",
             stacklevel=5,
         )
 
     def _forced(self, wanted, rng):
-        """Return the best of some candidates for each row, with the known values written in."""
+        """Return the best of some candidates for each row, with the known values written in.
+
+        Best is one that keeps the rules, and among those the one nearest to the known values.
+        """
         rows = np.repeat(np.arange(len(wanted)), _FORCED_CANDIDATES)
         goal = wanted.iloc[rows].reset_index(drop=True)
-        steered = goal if self._steers(list(wanted.columns)) else None
-        frame = self._candidates(len(rows), rng, steered)
+        steers = self._steers(list(wanted.columns)) and not self._contradictory(wanted)[0].any()
+        frame = self._candidates(len(rows), rng, goal if steers else None)
         agree = self._known.agreement(frame, goal, 0.01).mean(axis=1)
-        best = agree.reshape(len(wanted), -1).argmax(axis=1)
+        frame = self._known.write(frame, goal)
+        fitness = agree + 2.0 * self._rules.is_valid(frame)
+        best = fitness.reshape(len(wanted), -1).argmax(axis=1)
         chosen = frame.iloc[best + np.arange(len(wanted)) * _FORCED_CANDIDATES]
-        return self._known.write(chosen.reset_index(drop=True), wanted)
+        return chosen.reset_index(drop=True)
 
     @staticmethod
     def _check_options(max_tries, batch_size, float_rtol):
@@ -440,21 +539,27 @@ class ConditionedSamplingMixin:
             raise ValueError("max_tries must be at least 1, got 0.")
         if batch_size is not None and check_n_samples(batch_size, name="batch_size") < 1:
             raise ValueError("batch_size must be at least 1, got 0.")
+        if isinstance(float_rtol, bool) or not isinstance(float_rtol, Real):
+            raise TypeError(f"float_rtol must be a number, got {float_rtol!r}.")
         if not float_rtol >= 0:
             raise ValueError(f"float_rtol must be at least 0, got {float_rtol!r}.")
 
-    @staticmethod
-    def _open_file(path):
+    def _open_file(self, path):
         """Return a function that appends rows to a CSV file that did not exist before."""
         path = Path(path)
         if path.exists():
             raise FileExistsError(
                 f"output_file_path {str(path)!r} exists; choose another name or remove the file."
             )
-        started = []
+        if not path.parent.is_dir():
+            raise FileNotFoundError(
+                f"The folder of output_file_path {str(path)!r} does not exist; create it first."
+            )
+        written = []
 
         def write(frame, rows):
-            frame.to_csv(path, mode="a", header=not started, index=False)
-            started.append(True)
+            part = self._for_file(frame, sum(written))
+            part.to_csv(path, mode="a", header=not written, index=False)
+            written.append(len(frame))
 
         return write

@@ -278,7 +278,8 @@ class MixedConditionals:
         return cells, np.zeros(len(rows))
 
     def _draw_allowed(self, position, state, rng, rows, allowed):
-        law = np.exp(self.log_choices(position, state, rows))
+        tempered = {"temperature": self.net.temperature}
+        law = np.exp(self.log_choices(position, state, rows, **tempered))
         choice, _ = self._split(position, np.arange(law.shape[1]))
         law *= allowed[:, choice]
         mass = law.sum(axis=1)
@@ -307,9 +308,28 @@ class MixedConditionals:
             return mixed_log_density(self.weights[position], np.log(density), log_net)
 
     def log_choices(
-        self, position: int, state: RowState, rows: np.ndarray | None = None
+        self,
+        position: int,
+        state: RowState,
+        rows: np.ndarray | None = None,
+        *,
+        temperature: float = 1.0,
     ) -> np.ndarray:
         """Log-probability of every choice, numbers between spikes by interval.
+
+        Parameters
+        ----------
+        position : int
+            Place of the column in the order of the model.
+
+        state : RowState
+            Rows with the columns before it.
+
+        rows : ndarray of int or None, default=None
+            Rows of ``state``; None takes all.
+
+        temperature : float, default=1.0
+            Divides the logits of the networks.
 
         Returns
         -------
@@ -318,7 +338,7 @@ class MixedConditionals:
         rows = np.arange(len(state)) if rows is None else rows
         seen = self._seen(position, state, rows)
         law = self.forest.law(position, seen, len(rows), self.bandwidths[position])
-        log_net = self.net.log_choices(position, state, rows)
+        log_net = self.net.log_choices(position, state, rows, temperature=temperature)
         with np.errstate(divide="ignore"):
             return mixed_log_density(self.weights[position], np.log(law), log_net)
 

@@ -384,6 +384,9 @@ class TabularAR(ARTrainingMixin, ARRowsMixin, NeuralGenerator):
             ``discrete_columns`` that ``X`` lacks, and parameters that contradict each other.
         FloatingPointError
             When the training loss stops being finite.
+        KeyboardInterrupt
+            When training is broken off by Ctrl-C: the best weights so far are kept, with a warning,
+            and the estimator can be used.
         """
         context = self._init_callback_context(max_subtasks=self.max_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)

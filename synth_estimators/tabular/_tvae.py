@@ -13,6 +13,7 @@ from synth_estimators._random import torch_generator
 from synth_estimators._validation import check_table
 from synth_estimators.base import LatentMixin
 from synth_estimators.tabular._base import TABULAR_CONSTRAINTS, BaseTabularGenerator, compact_rows
+from synth_estimators.tabular._spans import silent_levels, span_shares
 
 __all__ = ["TVAE"]
 
@@ -67,6 +68,11 @@ class TVAE(LatentMixin, BaseTabularGenerator):
     constraints : list of constraints or callables, default=None
         Rules that sampled rows meet, for example ``[Inequality("start", "end")]``.
 
+    calibrate : bool, default=False
+        Choose the rows of ``sample`` from four times as many, so that levels of discrete columns
+        and missing cells have their shares in the training table. Left out where rows are
+        rejected: with conditions, clauses, and constraints not kept by construction.
+
     epoch_callback : callable or None, default=None
         Called with an ``EpochInfo`` after every epoch.
 
@@ -78,6 +84,10 @@ class TVAE(LatentMixin, BaseTabularGenerator):
 
     lr : float, default=0.001
         Learning rate.
+
+    lr_schedule : {"constant", "cosine"}, default="constant"
+        "cosine": from epoch to epoch the learning rate falls along half a cosine, which ends at
+        zero after ``max_epochs``.
 
     weight_decay : float, default=1e-5
         Weight decay.
@@ -193,6 +203,7 @@ class TVAE(LatentMixin, BaseTabularGenerator):
     """
 
     _architecture = ("latent_dim", "hidden", "preset", "constraints")
+    _collapse_advice = "Raise max_epochs or latent_dim, or try TabularAR."
 
     _parameter_constraints: ClassVar[dict] = {
         **TABULAR_CONSTRAINTS,
@@ -215,10 +226,12 @@ class TVAE(LatentMixin, BaseTabularGenerator):
         weight_threshold=0.005,
         spike_threshold=0.02,
         constraints=None,
+        calibrate=False,
         epoch_callback=None,
         max_epochs=300,
         batch_size=500,
         lr=1e-3,
+        lr_schedule="constant",
         weight_decay=1e-5,
         optimizer="adam",
         clip_norm=None,
@@ -246,10 +259,12 @@ class TVAE(LatentMixin, BaseTabularGenerator):
         self.weight_threshold = weight_threshold
         self.spike_threshold = spike_threshold
         self.constraints = constraints
+        self.calibrate = calibrate
         self.epoch_callback = epoch_callback
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.lr_schedule = lr_schedule
         self.weight_decay = weight_decay
         self.optimizer = optimizer
         self.clip_norm = clip_norm
@@ -459,46 +474,3 @@ def _posterior_mean(module, batch):
 
 def _decoded_outputs(module, batch):
     return (module.table.activate(module.decode(batch)),)
-
-
-def silent_levels(layout: Any) -> list[tuple[int, int]]:
-    """Pairs of a scalar and a one-hot level beside which the scalar says nothing.
-
-    Parameters
-    ----------
-    layout : EncodedLayout
-        Layout of the encoder.
-
-    Returns
-    -------
-    pairs : list of (int, int)
-        Index among the scalars, index among the one-hot levels.
-    """
-    named = {(span.column, span.name): span for span in layout.spans}
-    first = layout.n_scalars + layout.n_bits
-    pairs = []
-    for span in layout.spans:
-        if span.kind != "scalar" or not span.name.endswith(".value"):
-            continue
-        stem = span.name.removesuffix("value")
-        mode = named.get((span.column, f"{stem}mode"))
-        if mode is not None and mode.kind == "one_hot":
-            spikes = range(mode.stop - mode.n_spikes, mode.stop)
-            pairs.extend((span.start, level - first) for level in spikes)
-        null = named.get((span.column, f"{stem}is_null"))
-        if null is not None and null.kind == "one_hot":
-            pairs.append((span.start, null.stop - 1 - first))
-    return pairs
-
-
-def span_shares(layout: Any, codes: Any) -> np.ndarray:
-    """Mean of every bit and one-hot level over rows, in the order of the encoded columns."""
-    shares = []
-    for span, part in zip(layout.coded_spans, codes.codes, strict=True):
-        counts = np.bincount(part, minlength=span.n_codes)[: span.n_codes] / max(1, len(part))
-        if span.kind == "binary":
-            places = np.arange(span.width - 1, -1, -1)
-            bits = (np.arange(1, span.n_codes + 1)[:, None] >> places) & 1
-            counts = counts @ bits
-        shares.append(counts)
-    return np.concatenate(shares) if shares else np.empty(0)

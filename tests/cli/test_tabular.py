@@ -206,6 +206,43 @@ def test_unknown_levels_are_one_line(model, tmp_path, capsys, monkeypatch):
     assert "'many'" in message or "meets income=many" in message
 
 
+def test_too_rare_clauses_get_advice_of_the_command_line(data, tmp_path, capsys):
+    model, output = tmp_path / "m.joblib", tmp_path / "rows.csv"
+    settings = [word for setting in SMALL["TVAE"] for word in ("--set", setting)]
+    words = ["--generator", "TVAE", *settings, "--output", model]
+    assert run("fit", "--data", data, *words) == 0
+    message = error_of(capsys, *sample(model, output, "age>=200", n_samples=2))
+    assert message.startswith(
+        "synth-estimators: error: --where: Unable to sample any rows with age>"
+    )
+    assert message.endswith("met the request. Ask for something less rare.\n")
+    assert "max_tries" not in message
+
+
+def test_clauses_on_booleans_with_empty_cells(tmp_path):
+    table = make_frame().astype({"member": object})
+    table.loc[::5, "member"] = None
+    data, model, output = (tmp_path / name for name in ("d.csv", "m.joblib", "rows.csv"))
+    table.to_csv(data, index=False)
+    settings = [word for setting in SMALL["TVAE"] for word in ("--set", setting)]
+    assert run("fit", "--data", data, "--generator", "TVAE", *settings, "--output", model) == 0
+    assert run(*sample(model, output, "member=true")) == 0
+    assert pd.read_csv(output)["member"].tolist() == [True] * 20
+    assert run(*sample(model, output, "member!=true")) == 0
+    assert set(pd.read_csv(output)["member"].dropna()) == {False}
+
+
+def test_folder_that_takes_no_files_is_told_before_the_fit(data, tmp_path, capsys, monkeypatch):
+    from synth_estimators.cli import _io
+
+    def refuse(**options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(_io.tempfile, "TemporaryFile", refuse)
+    message = error_of(capsys, "fit", "--data", data, "--output", tmp_path / "m.joblib")
+    assert f"cannot write to folder {tmp_path}: Read-only file system." in message
+
+
 def test_too_rare_clauses_give_fewer_rows_or_an_error(data, tmp_path, capsys, monkeypatch):
     from synth_estimators.cli import _where
 

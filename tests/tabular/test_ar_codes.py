@@ -161,3 +161,51 @@ def test_given_values_have_to_fit_the_dtype():
     dates = NumberCodes(pd.Series(pd.date_range("2024", periods=300), name="d"), **SETTINGS)
     with pytest.raises(ValueError, match="Column 'd' has dtype datetime64"):
         dates.read(pd.Series([3.0]))
+
+
+# Numbers that doubles tell apart only from near by
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(pd.date_range("2020-01-06", periods=60, freq="7D")),  # Mondays
+        pd.Series(pd.date_range("2020-01-06 12:00", periods=60, freq="D", tz="Europe/Rome")),
+        pd.Series(pd.to_timedelta(np.arange(60) * 7 + 3, "min")),
+        pd.Series(pd.to_datetime(1_600_000_000_123_456_789 + np.arange(60) * 7)),
+    ],
+    ids=["weeks", "noons", "minutes", "nanoseconds"],
+)
+@pytest.mark.parametrize("max_levels", [100, 5])
+def test_dates_keep_their_grid(column, max_levels):
+    column = column.repeat(20).reset_index(drop=True)
+    codes = NumberCodes(column, **{**SETTINGS, "max_levels": max_levels})
+    assert codes.continuous == (max_levels < 60)
+    cells = codes.read(column)
+    pd.testing.assert_series_equal(codes.restore(cells), column)
+    choice = np.full(200, codes.n_choices - 1)
+    drawn = codes.decode(choice, np.random.default_rng(0).standard_normal(200))
+    assert codes.restore(drawn).isin(column).all()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "Int64"])
+@pytest.mark.parametrize("start", [2**62 + 1, 2**63 - 8])
+def test_large_whole_numbers_are_told_apart(dtype, start):
+    column = pd.Series(np.tile(start + np.arange(7), 30).astype("uint64")).astype(dtype)
+    codes = NumberCodes(column, **SETTINGS)
+    assert codes.n_values == 7
+    pd.testing.assert_series_equal(codes.restore(codes.read(column)), column)
+    assert codes.restore(codes.choice_cells()).tolist() == list(range(start, start + 7))
+
+
+def test_marks_of_missing_numbers_come_back_exactly():
+    column = pd.Series(np.where(np.arange(300) % 3 == 0, 2**63 - 1, np.arange(300)))
+    codes = NumberCodes(column, **{**SETTINGS, "max_levels": 10})
+    assert codes.continuous
+    pd.testing.assert_series_equal(codes.restore(codes.read(column)), column)
+
+
+def test_cells_that_cannot_be_compared_are_named():
+    column = pd.Series(["a", bytearray(b"b")], name="g", dtype=object)
+    with pytest.raises(TypeError, match=r"Column 'g' holds cells that cannot be compared"):
+        LevelCodes(column)

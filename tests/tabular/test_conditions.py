@@ -21,10 +21,16 @@ def frame():
             "tall": rng.random(n) < 0.5,
             "day": pd.Timestamp("2013-01-01") + pd.to_timedelta(rng.integers(0, 365, n), unit="D"),
             "grade": pd.Categorical(rng.choice(["b", "a", "c"], n), ["c", "b", "a"], ordered=True),
+            "single": np.linspace(0.1, 0.3, n).astype(np.float32),
+            "small": rng.integers(0, 200, n).astype(np.uint8),
+            "zoned": pd.date_range("2013-01-01", periods=n, freq="D", tz="Europe/Oslo"),
+            "sure": pd.Series(rng.random(n) < 0.5, dtype=object),
+            "empty": np.nan,
         }
     )
     frame.loc[::7, "gain"] = np.nan
     frame.loc[::9, "job"] = None
+    frame.loc[::5, "sure"] = None
     return frame
 
 
@@ -80,6 +86,9 @@ def test_clauses_are_joined_by_and(frame):
         ("tall!=true", lambda t: ~t["tall"]),
         ("day<2013-03-01", lambda t: t["day"] < "2013-03-01"),
         ("grade>=b", lambda t: t["grade"].isin(["b", "a"])),
+        ("sure=TRUE", lambda t: t["sure"].eq(True)),
+        ("sure!=true", lambda t: t["sure"].ne(True)),
+        ("zoned>=2013-03-01", lambda t: t["zoned"] >= pd.Timestamp("2013-03-01", tz="Europe/Oslo")),
     ],
 )
 def test_clauses_on_every_type(frame, text, wanted):
@@ -88,11 +97,37 @@ def test_clauses_on_every_type(frame, text, wanted):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("age>old", "type int64"), ("job>a", "unordered"), ("tall=maybe", "maybe"), ("day>x", "day")],
+    [
+        ("age>old", "type int64"),
+        ("job>a", "unordered"),
+        ("tall=maybe", "maybe"),
+        ("tall>true", "booleans have no order"),
+        ("day>x", "day"),
+    ],
 )
 def test_clauses_that_make_no_sense_are_refused(frame, text, message):
     with pytest.raises(ValueError, match=message):
         where_clause(text, frame.columns)(frame)
+
+
+def test_where_that_is_no_clause_is_refused(known):
+    with pytest.raises(TypeError, match="where must be text"):
+        Where.read(5, known.labels)
+    with pytest.raises(TypeError, match="or a list of these, got 7"):
+        Where.read(["age>=30", 7], known.labels)
+
+
+def test_missing_verdicts_of_callables_count_as_false(frame):
+    met = Where.read(lambda t: t["gain"].astype("Float64") > 0, frame.columns)(frame)
+    np.testing.assert_array_equal(met, frame["gain"] > 0)
+
+
+def test_equalities_name_levels_as_text_files_write_them():
+    frame = pd.DataFrame({"sure": [True, False, None], "rank": [1.0, 2.0, 2.5]}, dtype=object)
+    frame["rank"] = frame["rank"].astype(float)
+    known = KnownColumns(frame, discrete_columns=["rank"])
+    values, _ = Where.read(["sure=true", "rank=1"], known.labels).split(known)
+    assert parse_conditions(values, known, 1).to_numpy().tolist() == [[True, 1.0]]
 
 
 def test_equalities_become_conditions(known):
@@ -124,6 +159,10 @@ def test_conditions_take_the_fitted_dtypes(frame, known):
         ({"gain": np.inf}, "finite"),
         ({"day": "soon"}, "needs a date"),
         ({"age": [30, 40]}, "2 labels or conditions"),
+        ({"age": [30, "old", 40]}, "got 'old'"),
+        ({"day": pd.Timestamp("2013-05-01", tz="UTC")}, "no time zone, this one has"),
+        ({"empty": 3.0}, "'empty' was missing in all rows"),
+        ({"small": 300}, "type uint8 cannot hold 300"),
     ],
 )
 def test_conditions_that_cannot_be_met_are_refused(known, conditions, message):
@@ -136,6 +175,44 @@ def test_wrong_number_of_condition_rows_is_refused(known):
         parse_conditions(pd.DataFrame({"age": [30, 40]}), known, 3)
     with pytest.raises(TypeError, match="mapping"):
         parse_conditions("age=3", known, 3)
+
+
+def test_ends_of_a_column_of_single_precision_are_in_its_range(known):
+    wanted = parse_conditions({"single": [0.1, 0.3]}, known, 2)["single"]
+    assert wanted.dtype == np.float32
+    assert wanted.tolist() == [np.float32(0.1), np.float32(0.3)]
+
+
+def test_large_whole_numbers_are_kept():
+    big = 2**60 + 1
+    known = KnownColumns(pd.DataFrame({"id": [big, big + 2, 5]}))
+    assert parse_conditions({"id": big}, known, 1)["id"].tolist() == [big]
+
+
+def test_whole_numbers_do_not_wrap_around_where_any_range_is_allowed(frame):
+    known = KnownColumns(frame, in_range=False)
+    assert parse_conditions({"small": 250}, known, 1)["small"].tolist() == [250]
+    with pytest.raises(ValueError, match="cannot hold -1"):
+        parse_conditions({"small": -1}, known, 1)
+
+
+def test_dates_of_several_notations_and_zones_are_read_one_by_one(known):
+    wanted = parse_conditions({"day": ["2013-05-01", "2013-05-01 12:00"]}, known, 2)["day"]
+    assert wanted.tolist() == [pd.Timestamp("2013-05-01"), pd.Timestamp("2013-05-01 12:00")]
+    utc = pd.Timestamp("2013-05-01", tz="UTC")
+    wanted = parse_conditions({"zoned": ["2013-05-01", utc]}, known, 2)["zoned"]
+    assert wanted.dt.hour.tolist() == [0, 2]
+
+
+def test_conditions_in_other_containers(known):
+    polars = pytest.importorskip("polars")
+    table = pd.DataFrame({"age": [30, 40], "job": ["nurse", None]})
+    same = polars.DataFrame({"age": [30, 40], "job": ["nurse", None]})
+    wanted = parse_conditions(same, known, 2)
+    pd.testing.assert_frame_equal(wanted, parse_conditions(table, known, 2))
+    assert parse_conditions([], known, 0).shape == (0, 0)
+    with pytest.raises(ValueError, match="two columns called 'age'"):
+        parse_conditions(pd.DataFrame([[1, 2]], columns=["age", "age"]), known, 1)
 
 
 def test_negative_and_zero_floats_have_a_tolerance():
@@ -185,6 +262,32 @@ def test_pooled_candidates_need_fewer_draws():
         sampler.sample(300, np.random.default_rng(0))
         drawn[pooled] = sampler.report.drawn
     assert drawn[True] < 0.7 * drawn[False]
+
+
+def test_report_counts_every_row_that_met_some_request():
+    # Each candidate meets the request of the other one.
+    sampler = RejectionSampler(
+        lambda rows, rng: pd.DataFrame({"x": 1 - rows}),
+        lambda frame, rows: frame["x"].to_numpy() == rows,
+        groups=np.arange(2),
+        pooled=True,
+    )
+    sampler.sample(2, np.random.default_rng(0))
+    report = sampler.report
+    assert (report.accepted, report.drawn, report.passed) == (2, 2, 2)
+
+
+def test_rows_are_compared_as_they_are_kept():
+    sampler = RejectionSampler(
+        dice,
+        lambda frame, rows: np.ones(len(frame), dtype=bool),
+        finish=lambda frame, rows: frame.assign(x=7),
+        distinct=lambda kept, frame: ~pd.concat([kept, frame]).duplicated().to_numpy()[len(kept) :],
+        max_tries=3,
+    )
+    frame, rows = sampler.sample(5, np.random.default_rng(0))
+    assert frame["x"].tolist() == [7]
+    assert len(rows) == 1
 
 
 def test_rejection_stops_after_max_tries_and_reports():

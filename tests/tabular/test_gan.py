@@ -232,12 +232,24 @@ def test_arrays_come_back_as_arrays():
 
 def test_batches_are_lowered_to_multiples_of_pac():
     for n_rows, expected in ((57, 50), (17, 20), (600, 100)):
-        model = CTGAN(**{**TINY, "batch_size": 100}, n_critic=1).fit(make_frame(n_rows))
+        model = CTGAN(**{**TINY, "batch_size": 100}, n_critic=1, pac=10).fit(make_frame(n_rows))
         assert model.net_.batch_size == expected
     steps = model.net_.critic_steps_, model.net_.steps_
     assert steps == (12, 12)
     model.set_params(n_critic=3).fit(make_frame(600))
     assert (model.net_.critic_steps_, model.net_.steps_) == (36, 12)
+
+
+@pytest.mark.parametrize(
+    ("preset", "pac", "lr", "critic_lr", "dropout"),
+    [("tuned", 1, 5e-4, 5e-4, 0.2), ("reference", 10, 2e-4, 2e-4, 0.5)],
+)
+def test_presets_fill_what_is_none(frame, preset, pac, lr, critic_lr, dropout):
+    net = CTGAN(**{**TINY, "max_epochs": 1}, preset=preset).fit(frame).net_
+    rates = [opt.param_groups[0]["lr"] for opt in (net.optimizer_, net.optimizer_critic_)]
+    assert (net.critic_.pac, net.critic_.dropout, rates) == (pac, dropout, [lr, critic_lr])
+    own = CTGAN(**{**TINY, "max_epochs": 1}, preset=preset, lr=1e-3).fit(frame).net_
+    assert own.optimizer_.param_groups[0]["lr"] == 1e-3
 
 
 def test_reference_preset_averages_nothing_and_starts_at_random(frame):
@@ -334,7 +346,7 @@ def test_diverged_training_tells_the_step_sizes_and_keeps_finite_weights(frame):
 
     model = CTGAN(**{**TINY, "max_epochs": 5}, epoch_callback=spoil)
     for kind in (RuntimeError, FloatingPointError):
-        with pytest.raises(kind, match=r"in epoch 3; lower lr \(now 0.0002\) or critic_lr"):
+        with pytest.raises(kind, match=r"in epoch 3; lower lr \(now 0.0005\) or critic_lr"):
             model.fit(frame)
     assert model.n_iter_ == 2
     assert all(torch.isfinite(p).all() for p in model.net_.critic_.parameters())
@@ -377,7 +389,8 @@ def test_forced_conditions_are_written_without_rejection(frame):
     rows = model.sample(30, conditions={"age": 19, "sex": "m"})
     assert set(rows["age"]) == {19}
     assert set(rows["sex"]) == {"m"}
-    assert not hasattr(model, "sampling_report_")
+    report = model.sampling_report_
+    assert (report.tries, report.drawn, report.accepted) == (1, 30, 30)
 
 
 def test_identifiers_warn_and_propose_a_key(frame):

@@ -1,5 +1,7 @@
 import itertools
+import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -328,6 +330,37 @@ def test_prediction_uses_columns_on_both_sides(mixed):
     np.testing.assert_allclose(proba[:5], joint / joint.sum(axis=1, keepdims=True), rtol=1e-6)
 
 
+@pytest.mark.parametrize("which", ["fitted", "small"])
+def test_temperature_changes_draws_but_no_probabilities(which, mixed, request):
+    model = request.getfixturevalue(which)
+    proba, scores = model.predict_proba(mixed.head(20), "count"), model.score_samples(mixed)
+    given = {"code": 1.0}
+    rows = model.sample(300), model.sample(300, conditions=given)
+    try:
+        model.set_params(temperature=0.1)
+        np.testing.assert_array_equal(model.predict_proba(mixed.head(20), "count"), proba)
+        np.testing.assert_array_equal(model.score_samples(mixed), scores)
+        assert not model.sample(300).equals(rows[0])
+        assert not model.sample(300, conditions=given).equals(rows[1])
+    finally:
+        model.set_params(temperature=1.0)
+
+
+def test_wide_columns_are_drawn_and_judged_in_blocks(mixed, fitted, monkeypatch):
+    from synth_estimators.tabular import _ar_sampling
+
+    scores, rows = fitted.score_samples(mixed), fitted.sample(4_000)
+    monkeypatch.setattr(_ar_sampling, "_BLOCK_ENTRIES", 1_000)
+    np.testing.assert_allclose(fitted.score_samples(mixed), scores, rtol=1e-10)
+    in_blocks = fitted.sample(4_000)
+    assert not in_blocks.equals(rows)
+    share = rows["count"].value_counts(normalize=True)
+    # four standard errors of the difference of two shares
+    np.testing.assert_allclose(
+        in_blocks["count"].value_counts(normalize=True)[share.index], share, atol=0.045
+    )
+
+
 def test_probabilities_of_looked_up_columns_and_their_sources(mixed, fitted):
     cells = mixed.head(30)
     proba = fitted.predict_proba(cells, "group")
@@ -359,7 +392,83 @@ def test_imputation_fills_every_cell_and_changes_no_other(mixed, fitted):
 
 def test_imputation_of_complete_rows_returns_them(mixed, fitted):
     complete = mixed.dropna()
-    pd.testing.assert_frame_equal(fitted.impute(complete), complete.reset_index(drop=True))
+    pd.testing.assert_frame_equal(fitted.impute(complete), complete)
+
+
+def test_imputation_keeps_the_index(mixed, fitted):
+    some = mixed.iloc[10:60].set_index(np.arange(50) * 3 + 7)
+    filled = fitted.impute(some)
+    pd.testing.assert_index_equal(filled.index, some.index)
+    assert filled["amount"].equals(some["amount"])
+
+
+def test_imputation_takes_other_dtypes_of_the_same_cells(mixed):
+    zoned = mixed["when"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")
+    table = mixed.assign(zoned=zoned, span=zoned - zoned[0], whole=mixed["count"].astype("Int16"))
+    model = TabularAR(**{**QUICK, "max_epochs": 1}).fit(table)
+    rng = np.random.default_rng(0)
+    gaps = table.head(60).apply(lambda column: column.where(rng.random(60) < 0.6))
+    filled = model.impute(gaps)
+    assert filled.notna().all().all()
+    assert filled.dtypes.equals(table.dtypes)
+    kept = gaps.notna()
+    pd.testing.assert_frame_equal(
+        filled.astype(object).where(kept), gaps.astype(object).where(kept)
+    )
+    others = gaps.assign(
+        group=pd.Categorical(gaps["group"].astype(object)),  # without the categories it lacks
+        when=gaps["when"].astype("datetime64[s]"),
+        zoned=gaps["zoned"].dt.tz_convert("UTC"),
+        whole=gaps["whole"].astype("float64"),
+        flag=gaps["flag"].astype("boolean"),
+    )
+    pd.testing.assert_frame_equal(model.impute(others), filled)
+
+
+def test_cells_without_any_value_stay_missing_and_are_named(mixed):
+    table = mixed[["amount", "flag"]].assign(empty=np.nan, no_date=pd.NaT)
+    model = TabularAR(**{**QUICK, "max_epochs": 1}).fit(table)
+    gaps = table.assign(amount=table["amount"].mask(table.index < 5))
+    with pytest.warns(UserWarning, match="1200 cells stay missing, those of column 'empty' first"):
+        filled = model.impute(gaps)
+    assert filled[["amount", "flag"]].notna().all().all()
+
+
+@pytest.mark.parametrize("small_table", [False, True])
+@pytest.mark.parametrize("gap", [["day"], ["half"], ["day", "half"], ["z"]])
+def test_imputation_beside_a_column_looked_up_from_many_values(gap, small_table):
+    day = np.tile(np.arange(1.0, 151.0), 12)
+    z = np.random.default_rng(0).normal(size=len(day))
+    X = pd.DataFrame({"z": z, "day": day, "half": np.where(day < 30, "x", "y")})
+    settings = {**QUICK, "max_levels": 20, "max_epochs": 1, "small_table": small_table}
+    model = TabularAR(**settings).fit(X)
+    assert model.determined_by_ == {"half": "day"}
+    gaps = X.copy()
+    for name in gap:
+        gaps.loc[:199, name] = np.nan if name != "half" else None
+    filled = model.impute(gaps)
+    assert filled.notna().all().all()
+    assert ((filled["day"] < 30) == (filled["half"] == "x")).all()
+    kept = [name for name in X if name not in gap]
+    pd.testing.assert_frame_equal(filled[kept], X[kept])
+
+
+def test_sources_of_missing_looked_up_cells_are_not_drawn():
+    place = np.random.default_rng(0).integers(0, 4, 400)
+    X = pd.DataFrame({"place": np.array(list("wxyz"))[place], "x": place % 2 + 0.5})
+    X["region"] = X["place"].map({"w": "A", "x": "A", "y": "B", "z": None}).astype(object)
+    model = TabularAR(**{**QUICK, "max_epochs": 1}).fit(X)
+    assert model.determined_by_["region"] == "place"
+    filled = model.impute(X.head(100).assign(place=None, region=None))
+    assert filled.notna().all().all()
+    assert set(zip(filled["place"], filled["region"], strict=True)) == {
+        ("w", "A"),
+        ("x", "A"),
+        ("y", "B"),
+    }
+    known = X[X["place"] == "z"].assign(x=np.nan)
+    with pytest.warns(UserWarning, match="cells stay missing, those of column 'region' first"):
+        assert model.impute(known)["region"].isna().all()
 
 
 # Training
@@ -406,21 +515,41 @@ def test_training_stops_after_max_seconds(mixed):
     assert model.fit(mixed).n_iter_ < 1_000
 
 
-def test_interrupted_training_keeps_the_best_weights(mixed, monkeypatch):
-    from synth_estimators.tabular._ar_net import AREngine
+@pytest.mark.parametrize("small_table", [False, True])
+@pytest.mark.parametrize("place", ["step", "callback"])
+def test_interrupted_training_keeps_the_best_weights(mixed, monkeypatch, small_table, place):
+    from synth_estimators.tabular._ar_net import AREngine, BestColumns
 
-    usual = AREngine.train_step
+    name = "train_step" if place == "step" else "_take_over"
+    owner = AREngine if place == "step" else BestColumns
+    usual = getattr(owner, name)
 
-    def interrupted(self, batch, **params):
-        if len(self.history) == 3:
+    def interrupted(self, *args, **params):
+        net = self if place == "step" else args[0]
+        if len(net.history) == 3:
             raise KeyboardInterrupt
-        return usual(self, batch, **params)
+        return usual(self, *args, **params)
 
-    monkeypatch.setattr(AREngine, "train_step", interrupted)
-    with pytest.warns(UserWarning, match="interrupted after 2 epochs; the best weights so far"):
-        model = TabularAR(**QUICK).fit(mixed)
+    monkeypatch.setattr(owner, name, interrupted)
+    model = TabularAR(**{**QUICK, "small_table": small_table})
+    with (
+        pytest.warns(UserWarning, match=r"interrupted after [23] of 12 epochs; the best weights"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        model.fit(mixed)
+    assert model.n_iter_ == (2 if place == "step" else 3)
     assert max(model.best_epochs_.values()) <= 2
     assert len(model.sample(5)) == 5
+    assert np.isfinite(model.score(mixed))
+    monkeypatch.setattr(owner, name, usual)
+    assert model.set_params(warm_start=True, max_epochs=1).fit(mixed).n_iter_ >= 3
+
+
+def test_a_larger_table_leaves_no_shares_of_a_forest(mixed):
+    model = TabularAR(**{**QUICK, "max_epochs": 1, "small_table": True}).fit(mixed)
+    assert model.forest_shares_
+    model.set_params(small_table=False).fit(mixed)
+    assert not hasattr(model, "forest_shares_")
 
 
 def test_warm_start_goes_on_and_refuses_another_shape(mixed):
@@ -432,11 +561,80 @@ def test_warm_start_goes_on_and_refuses_another_shape(mixed):
         model.set_params(n_components=3).fit(mixed)
 
 
-def test_weights_are_written_and_read(tmp_path, mixed, fitted):
-    fitted.save_weights(tmp_path / "model")
+@pytest.mark.parametrize("which", ["fitted", "small"])
+def test_weights_are_written_and_read(which, tmp_path, mixed, request):
+    model = request.getfixturevalue(which)
+    model.save_weights(tmp_path / "model")
     read = TabularAR().load_weights(tmp_path / "model")
-    pd.testing.assert_frame_equal(read.sample(40), fitted.sample(40))
-    np.testing.assert_array_equal(read.score_samples(mixed), fitted.score_samples(mixed))
+    assert read.small_table == (which == "small")
+    pd.testing.assert_frame_equal(read.sample(200), model.sample(200))
+    np.testing.assert_array_equal(read.score_samples(mixed), model.score_samples(mixed))
+    proba = model.predict_proba(mixed.head(), "flag")
+    np.testing.assert_array_equal(read.predict_proba(mixed.head(), "flag"), proba)
+    pd.testing.assert_frame_equal(read.impute(mixed.head(40)), model.impute(mixed.head(40)))
+    given = {"group": "b", "when": mixed["when"][0]}
+    pd.testing.assert_frame_equal(
+        read.sample(20, conditions=given), model.sample(20, conditions=given)
+    )
+
+
+def test_weights_of_a_forest_hold_no_row_of_the_table(small):
+    forest = small._mixture["forest"]
+    assert all(column.cells is None for column in forest._columns)
+
+
+def test_damaged_trees_are_refused(tmp_path, small):
+    from safetensors.numpy import load_file, save_file
+
+    small.save_weights(tmp_path / "model")
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.endswith("left_child") and len(tensors[name]) > 2)
+    tensors[name][0] = 10_000
+    pair = json.loads((tmp_path / "model.json").read_text())["pair"]
+    save_file(tensors, path, metadata={"pair": pair})
+    with pytest.raises(ValueError, match=r"is damaged or incomplete: .*tree do not fit together"):
+        TabularAR().load_weights(tmp_path / "model")
+
+
+def test_full_disk_leaves_the_old_files_intact(tmp_path, fitted, small, monkeypatch):
+    path = tmp_path / "model"
+    fitted.save_weights(path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def full(*args, **words):
+        raise OSError(28, "No space left on device")
+
+    for place in ("safetensors.numpy.save_file", "pathlib.Path.write_text"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, full)
+            with pytest.raises(OSError, match="No space left"):
+                small.save_weights(path)
+        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_killed_saves_are_finished_or_told(tmp_path, fitted, small, monkeypatch):
+    path = tmp_path / "model"
+    fitted.save_weights(path)
+    renamed, usual = [], Path.replace
+
+    def killed(self, target):
+        if renamed:
+            raise SystemExit
+        renamed.append(target)
+        return usual(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        patch.setattr(Path, "unlink", lambda *args, **words: None)
+        with pytest.raises(SystemExit):
+            small.save_weights(path)
+    # the weights are new, the text is old, and its successor lies beside it
+    read = TabularAR().load_weights(path)
+    pd.testing.assert_frame_equal(read.sample(20), small.sample(20))
+    (tmp_path / "model.json.part").unlink()
+    with pytest.raises(ValueError, match="its two files are of different models"):
+        TabularAR().load_weights(path)
 
 
 def test_pickles_sample_the_same_rows(small):
@@ -477,3 +675,11 @@ def test_adult_is_hard_to_tell_from_fresh_rows(data_folder):
     assert metrics.c2st_auc(holdout[:4_000], rows[:4_000], random_state=0) <= 0.55
     assert metrics.membership_auc(**parts, max_rows=5_000) <= 0.52
     assert metrics.dcr_share(**parts, max_rows=5_000) <= 0.525
+
+
+@pytest.mark.slow
+def test_missing_cells_of_flights_come_at_their_rate(data_folder):
+    flights = pd.read_csv(data_folder / "tabular" / "flights15k.csv", parse_dates=["time_hour"])
+    rows = TabularAR(max_epochs=30, random_state=0).fit(flights).sample(len(flights))
+    assert rows.dtypes.equals(flights.dtypes)
+    assert (rows.isna().mean() - flights.isna().mean()).abs().max() <= 0.01

@@ -14,7 +14,7 @@ from synth_estimators.tabular import TVAE, FixedCombinations, Inequality
 from synth_estimators.tabular._base import compact_rows
 from synth_estimators.tabular._known_columns import KnownColumns
 from synth_estimators.tabular._quality import TableQuality, detection_score
-from synth_estimators.tabular._tvae import silent_levels, span_shares
+from synth_estimators.tabular._spans import silent_levels, span_shares
 
 TINY = {"latent_dim": 3, "hidden": (16,), "max_epochs": 3, "batch_size": 64, "random_state": 0}
 
