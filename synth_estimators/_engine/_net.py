@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from traceback import walk_tb
 from typing import Any, ClassVar
 
 import torch
@@ -63,6 +64,13 @@ class EpochHistory(History):
             if isinstance(i, tuple) and i[1:] == ("batches", -1) and not self[i[0], "batches"]:
                 return {}
             raise
+
+
+def _within_own_callback(exc: BaseException) -> bool:
+    """Whether an exception left a callback of this package."""
+    names = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(exc.__traceback__))
+    package = __name__.partition(".")[0]
+    return any(name.startswith(f"{package}.") and name != __name__ for name in names)
 
 
 class EpochEngine(NeuralNet):
@@ -357,6 +365,8 @@ class EpochEngine(NeuralNet):
         except StopTraining:
             raise
         except KeyboardInterrupt as exc:
+            if _within_own_callback(exc):
+                raise  # ours ask for a stop by StopTraining, so this is Ctrl-C
             raise StopTraining from exc
 
     def fit_loop(self, *args: Any, **kwargs: Any) -> EpochEngine:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -149,9 +148,6 @@ class BestColumns(Callback):
 
     best_losses_ : tensor of shape (members, modelled columns) or None
         Validation losses of these epochs.
-
-    broken_off_ : bool
-        Whether Ctrl-C arrived here, where the engine takes it for the wish of a callback.
     """
 
     def __init__(self, patience: int | None = None, tol: float = 0.0, select: bool = True) -> None:
@@ -163,10 +159,8 @@ class BestColumns(Callback):
         """Judge the model as it stands: the margins, or what an earlier training has left."""
         valid = getattr(X, "valid", None) if self.select else None
         module = net.module_
-        self.broken_off_ = False
         self.best_epochs_ = torch.zeros(module.n_members, len(module.heads), dtype=torch.long)
-        with self._noting_ctrl_c():
-            self.best_losses_ = None if valid is None else net.kept_losses(valid)
+        self.best_losses_ = None if valid is None else net.kept_losses(valid)
         self.reference_ = math.inf if valid is None else self._total()
         self.misses_ = 0
 
@@ -177,18 +171,9 @@ class BestColumns(Callback):
         self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
         """Take over the columns that have improved; stop when patience or time is over."""
-        with self._noting_ctrl_c():
-            self._take_over(net, net.history[-1, "epoch"])
+        self._take_over(net, net.history[-1, "epoch"])
         if net.out_of_time or (self.patience is not None and self.misses_ >= self.patience):
             raise StopTraining
-
-    @contextmanager
-    def _noting_ctrl_c(self):
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.broken_off_ = True
-            raise
 
     def _take_over(self, net, epoch):
         if self.best_losses_ is None:

@@ -246,7 +246,7 @@ class ARTrainingMixin:
             self._read_history()
         finally:
             net.callbacks_ = regular
-        if broken_off := net.interrupted_ or best.broken_off_:
+        if net.interrupted_:
             warnings.warn(
                 f"Training of TabularAR was interrupted after {self.n_iter_} of {self.max_epochs} "
                 "epochs; the best weights so far are kept"
@@ -257,7 +257,7 @@ class ARTrainingMixin:
         if len(best.best_epochs_) == 1:
             epochs = [int(epoch) for epoch in epochs]
         self.best_epochs_ = dict(zip(self.column_order_, epochs, strict=True))
-        return broken_off
+        return net.interrupted_
 
     def _resolve_weight_decay(self):
         if self.weight_decay != "auto":

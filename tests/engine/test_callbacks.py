@@ -105,6 +105,19 @@ def test_small_improvements_add_up():
     assert len(net.history) == 6
 
 
+def test_ctrl_c_within_an_own_callback_is_no_wish_to_stop(monkeypatch):
+    """Ours ask for a stop in another way; those of others end training without an error."""
+
+    def broken_off(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Losses, "on_epoch_end", broken_off)
+    assert trained([1.0, 1.0])[0].interrupted_ is False
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.nn.Module, "state_dict", broken_off)
+    assert trained([1.0, 1.0])[0].interrupted_ is True
+
+
 def test_losses_that_are_not_numbers_never_win():
     _, _, best = trained([2.0, float("nan"), 3.0])
     assert best.best_epoch_ == 1
