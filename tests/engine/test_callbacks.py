@@ -114,7 +114,7 @@ def test_ctrl_c_within_an_own_callback_is_no_wish_to_stop(monkeypatch):
     monkeypatch.setattr(Losses, "on_epoch_end", broken_off)
     assert trained([1.0, 1.0])[0].interrupted_ is False
     monkeypatch.undo()
-    monkeypatch.setattr(torch.nn.Module, "state_dict", broken_off)
+    monkeypatch.setattr(BestWeights, "_state", broken_off)
     assert trained([1.0, 1.0])[0].interrupted_ is True
 
 
