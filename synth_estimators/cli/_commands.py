@@ -202,8 +202,8 @@ def _generator_name(arguments, X):
     if arguments.generator is not None:
         return arguments.generator
     if _is_mixed(X):
-        note("the table holds text or empty cells; using SequentialCART.")
-        return "SequentialCART"
+        note("the table holds text or empty cells; using TabularAR.")
+        return "TabularAR"
     return "CVAE" if arguments.target is not None else "VAE"
 
 

@@ -54,7 +54,7 @@ def add_fit_parser(verbs: Any) -> None:
         choices=GENERATORS,
         metavar="NAME",
         help=(
-            f"{', '.join(GENERATORS)} (default: CVAE with --target, VAE without, SequentialCART "
+            f"{', '.join(GENERATORS)} (default: CVAE with --target, VAE without, TabularAR "
             "for tables with text or empty cells)"
         ),
     )

@@ -63,6 +63,11 @@ class ARRowsMixin(ConditionedSamplingMixin):
             exact = [table.labels.index(label) for label in followed]
         return table.frame(draw_rows(self._conditionals, n_samples, rng, given=given), exact)
 
+    def _contradictory(self, wanted):
+        bad, broken = super()._contradictory(wanted)
+        against, rule = self._table.contradictions(wanted)
+        return bad | against, broken or rule
+
     def _steers(self, labels):
         return any(self._table.takes(label) for label in labels)
 

@@ -187,6 +187,33 @@ class ModelTable:
             cells[j] = self.columns[j].read(conditions[label], role="condition")
         return self.known_cells(cells)
 
+    def contradictions(self, conditions: pd.DataFrame) -> tuple[np.ndarray, str]:
+        """Rows whose conditions on a looked-up column and on its source do not go together.
+
+        Returns
+        -------
+        bad : ndarray of bool of shape (n_rows,)
+
+        what : str
+            The rule that they break; empty where there is none.
+        """
+        bad, what = np.zeros(len(conditions), dtype=bool), ""
+        for c, (p, table) in self.lookup.items():
+            names = self.labels[c], self.labels[p]
+            if not set(names) <= set(conditions.columns):
+                continue
+            wanted, source = (
+                self.columns[j].read(conditions[self.labels[j]], role="condition") for j in (c, p)
+            )
+            follows = table[self.columns[p].labels(source)]
+            equal = follows == wanted
+            if table.dtype.kind == "f":
+                equal |= np.isnan(follows) & np.isnan(wanted)
+            if not equal.all():
+                what = what or f"the rule that {names[0]!r} follows from {names[1]!r}"
+            bad |= ~equal
+        return bad, what
+
     def known_cells(
         self, cells: dict[int, np.ndarray], known: dict[int, np.ndarray] | None = None
     ) -> dict[int, Given]:

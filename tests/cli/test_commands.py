@@ -224,10 +224,10 @@ def mixed(tmp_path):
     return path
 
 
-def test_tables_with_text_and_empty_cells_go_to_sequential_trees(tmp_path, mixed, capsys):
+def test_tables_with_text_and_empty_cells_go_to_the_likelihood_model(tmp_path, mixed, capsys):
     model, rows = tmp_path / "m.joblib", tmp_path / "rows.csv"
     assert run("fit", "--data", mixed, "--target", "kind", "--output", model) == 0
-    assert "holds text or empty cells; using SequentialCART" in capsys.readouterr().err
+    assert "holds text or empty cells; using TabularAR" in capsys.readouterr().err
     assert run("sample", "--model", model, "--n-samples", "300", "--output", rows) == 0
     real, drawn = pd.read_csv(mixed), pd.read_csv(rows)
     assert list(drawn.columns) == list(real.columns)

@@ -206,7 +206,7 @@ def test_conditions_on_looked_up_columns(fitted):
     assert (rows["group"] == "c").all()
     assert (rows["code"] == 3.0).all()
     assert rows["flag"].all()
-    with pytest.raises(ValueError, match="contradict each other"):
+    with pytest.raises(ValueError, match="the rule that .* follows from"):
         fitted.sample(2, conditions={"group": "c", "code": 1.0})
 
 
@@ -683,3 +683,17 @@ def test_missing_cells_of_flights_come_at_their_rate(data_folder):
     rows = TabularAR(max_epochs=30, random_state=0).fit(flights).sample(len(flights))
     assert rows.dtypes.equals(flights.dtypes)
     assert (rows.isna().mean() - flights.isna().mean()).abs().max() <= 0.01
+
+
+def test_known_rows_against_the_lookup_are_left_out_alone(fitted):
+    """``group`` follows from ``code``; the first known row has another pair."""
+    pairs = fitted.sample(200)[["group", "code"]].drop_duplicates()
+    good = pairs.iloc[[0]]
+    other = pairs[pairs["group"].astype(str) != str(good["group"].iloc[0])]
+    bad = good.assign(group=other["group"].to_numpy()[:1])
+    known = pd.concat([bad, good]).set_axis([7, 9])
+    with pytest.warns(UserWarning, match=r"1 of 2 rows of known .* the rows \[7\]"):
+        rows = fitted.sample_remaining_columns(known)
+    assert rows.index.tolist() == [9]
+    with pytest.warns(UserWarning, match="1 of 2|Only 1 of"):
+        assert len(fitted.sample(2, conditions=known)) == 1
