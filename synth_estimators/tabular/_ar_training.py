@@ -262,7 +262,7 @@ class ARTrainingMixin:
     def _resolve_weight_decay(self):
         if self.weight_decay != "auto":
             return float(self.weight_decay)
-        return 1.0 if self._is_small else 0.4 if self._n_rows < _FEWER_ROWS else 0.1
+        return 0.4 if self._n_rows < _FEWER_ROWS else 0.1
 
     def _resolve_batch_size(self, n_train, *, lower=False):
         if self.batch_size == "auto":

@@ -109,8 +109,7 @@ class TabularAR(ARTrainingMixin, ARRowsMixin, NeuralGenerator):
         Learning rate, reached linearly in 50 steps.
 
     weight_decay : float or "auto", default="auto"
-        Weight decay of all weights but biases. "auto" is 0.1, 0.4 below 10,000 rows and 1.0 for
-        small tables.
+        Weight decay of all weights but biases. "auto" is 0.1, and 0.4 below 10,000 rows.
 
     validation_fraction : float or None, default=0.1
         Share of the rows held out to stop every column. Needed by early stopping. For small tables

@@ -211,6 +211,15 @@ def test_epoch_callback_hears_every_epoch(table):
     assert seen[0].to_dict()["loss_g"] == round(model.loss_curve_[0], 4)
 
 
+@pytest.mark.parametrize(("preset", "expected"), [("tuned", 100), ("reference", 500)])
+def test_batch_size_of_a_preset(table, preset, expected):
+    settings = {**TINY, "batch_size": None, "max_epochs": 1, "preset": preset}
+    rows = pd.concat([table] * (600 // len(table) + 1), ignore_index=True)
+    assert TVAE(**settings).fit(rows).net_.batch_size == expected
+    few = TVAE(**settings).fit(table.head(40))
+    assert few.net_.batch_size == 40
+
+
 def test_interrupted_training_keeps_a_model_and_says_so(table):
     class Interrupt(Callback):
         def on_epoch_end(self, net, **kwargs):
