@@ -210,8 +210,17 @@ class NeuralGenerator(CallbackSupportMixin, BaseGenerator):
     def _learning_rate(self) -> float:
         return float(self.lr)
 
+    def _refuse_compact(self) -> None:
+        """A copy without optimizer state cannot go on."""
+        if getattr(self.net_, "_trimmed_for_prediction", False):
+            raise ValueError(
+                f"This {type(self).__name__} comes from compact() and cannot be trained further; "
+                "train the model it was made of, or refit with warm_start=False."
+            )
+
     def _continue_net(self) -> None:
         """Carry changed training parameters into a net that goes on training."""
+        self._refuse_compact()
         before = self._trained_params
         for name in self._architecture:
             now, then = getattr(self, name), before[name]

@@ -271,6 +271,7 @@ class ARTrainingMixin:
         return super()._resolve_batch_size(n_train, lower=lower)
 
     def _continue_net(self):
+        self._refuse_compact()
         before = self._trained_params
         for name in self._architecture:
             if repr(getattr(self, name)) != repr(before[name]):

@@ -10,7 +10,7 @@ import torch
 from skorch.callbacks import Callback
 
 from synth_estimators._networks.tabular import SpanTable
-from synth_estimators.tabular import TVAE, FixedCombinations, Inequality
+from synth_estimators.tabular import CTGAN, TVAE, FixedCombinations, Inequality, TabularAR
 from synth_estimators.tabular._base import compact_rows
 from synth_estimators.tabular._known_columns import KnownColumns
 from synth_estimators.tabular._quality import TableQuality, detection_score
@@ -218,6 +218,14 @@ def test_batch_size_of_a_preset(table, preset, expected):
     assert TVAE(**settings).fit(rows).net_.batch_size == expected
     few = TVAE(**settings).fit(table.head(40))
     assert few.net_.batch_size == 40
+
+
+@pytest.mark.parametrize("kind", [TVAE, CTGAN, TabularAR])
+def test_compact_copies_refuse_to_be_trained_further(table, kind):
+    model = kind(max_epochs=1, random_state=0).fit(table).compact().set_params(warm_start=True)
+    assert len(model.sample(3)) == 3
+    with pytest.raises(ValueError, match=rf"This {kind.__name__} comes from compact\(\)"):
+        model.fit(table)
 
 
 def test_interrupted_training_keeps_a_model_and_says_so(table):
