@@ -34,8 +34,11 @@ WEAK = [f"weak{count}-{rows}" for count in (20, 30) for rows in (1000, 3500)]
 
 def cell(results, table, name, scores):
     """Means over the splits, joined by slashes; a dash where nothing was run."""
-    plain = results["generator"].str.replace(r" \((?!.*epochs).*", "", regex=True)
-    rows = results[(results["table"] == table) & ((plain == name) | (results["generator"] == name))]
+    generator = results["generator"]
+    chosen = generator == name
+    if "epochs" not in name:  # a peer is named without its version
+        chosen |= generator.str.startswith(f"{name} (")
+    rows = results[(results["table"] == table) & chosen]
     if rows.empty:
         return "–"
     return " / ".join(f"{rows[score].mean():.{digits}f}" for score, digits in scores.items())
