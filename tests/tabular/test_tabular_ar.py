@@ -206,7 +206,7 @@ def test_conditions_on_looked_up_columns(fitted):
     assert (rows["group"] == "c").all()
     assert (rows["code"] == 3.0).all()
     assert rows["flag"].all()
-    with pytest.raises(ValueError, match="the rule that .* follows from"):
+    with pytest.raises(ValueError, match=r"the rule that .* follows from"):
         fitted.sample(2, conditions={"group": "c", "code": 1.0})
 
 
